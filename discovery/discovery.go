@@ -1,0 +1,61 @@
+// Package discovery turns Docker containers and static route files into route
+// tables.
+package discovery
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/docker/docker/api/types"
+	"github.com/docker/docker/api/types/container"
+	"github.com/docker/docker/api/types/events"
+	"github.com/docker/docker/api/types/system"
+
+	"portway/label"
+	"portway/route"
+)
+
+// Engine is what discovery needs of a Docker (or Podman) engine: five
+// read-only calls, so that a read-only socket proxy suffices.
+// *client.Client satisfies it.
+type Engine interface {
+	Ping(ctx context.Context) (types.Ping, error)
+	Info(ctx context.Context) (system.Info, error)
+	ContainerList(ctx context.Context, options container.ListOptions) ([]container.Summary, error)
+	ContainerInspect(ctx context.Context, id string) (container.InspectResponse, error)
+	Events(ctx context.Context, options events.ListOptions) (<-chan events.Message, <-chan error)
+}
+
+// Endpoint says where an engine is and how to speak to it.
+type Endpoint struct {
+	Host string // "unix:///var/run/docker.sock", "tcp://10.0.0.2:2375"; empty: DOCKER_HOST or the default socket
+	CA   string // PEM files for a TLS-secured tcp endpoint; all three or none
+	Cert string
+	Key  string
+}
+
+// Dial prepares a client for the endpoint, which negotiates the API version at
+// its first call; it does not connect.
+func Dial(e Endpoint) (Engine, error) { panic("not yet") }
+
+// Config is what Watch works with.
+type Config struct {
+	Engine Engine // nil: static files only
+	Static string // folder of *.yaml route files; empty: none
+	Logger *slog.Logger
+
+	// Middleware makes the binders, new ones for each route, that read what labels
+	// can say beyond route.Options. They end up in route.Route.Middleware. May be nil.
+	Middleware func() []label.Binder
+
+	Quiet    time.Duration // a burst of events is over after this much silence; 0: 100 ms
+	MaxDelay time.Duration // a table is emitted at the latest this long after an event; 0: 1 s
+}
+
+// Watch emits a table at the start, when all sources have been read once, and
+// then at each change, until ctx is done; it returns nil then. emit is called
+// from one goroutine and must not block. An engine that cannot be reached
+// delays only the containers: static routes are emitted at once, a Problem
+// says so, and the last good containers stay.
+func Watch(ctx context.Context, cfg Config, emit func(*route.Table)) error { panic("not yet") }

@@ -1,0 +1,321 @@
+// Package exchange holds the one type that routing, middleware and forwarding
+// work on: a request and its answer, the same for HTTP/1.1, HTTP/2 and HTTP/3.
+//
+// A front (the server side of a protocol) fills Request, calls a Handler, and
+// when the Handler has returned, writes Response to the client: first the head,
+// then what Response.Body yields. So a middleware works on the request before it
+// calls the next Handler and on the response after that, on plain fields, and
+// wraps a Body where it wants to change one.
+//
+// Everything reachable from an Exchange is pooled memory: byte slices are valid
+// until the front calls Finish, must not be written to, and are copied (for
+// example by string(b)) by whoever keeps them longer.
+package exchange
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/hex"
+	"errors"
+	"io"
+	"net/netip"
+	"sync"
+	"time"
+)
+
+// Handler answers an exchange by filling ex.Response. It returns as soon as the
+// head is known; the body is streamed afterwards by the front.
+type Handler interface {
+	Serve(ex *Exchange)
+}
+
+// HandlerFunc is a function as a Handler.
+type HandlerFunc func(ex *Exchange)
+
+// Serve calls f.
+func (f HandlerFunc) Serve(ex *Exchange) { f(ex) }
+
+// Body is the content of a message as a stream without any framing. Read
+// returns io.EOF only at the true end of the content, any other error where the
+// message was cut off. Trailers of the message are complete once Read has
+// returned io.EOF.
+type Body interface {
+	io.Reader
+	// Close gives up what was not read. It may be called at any time, more than
+	// once and from any goroutine, and makes a blocked Read return.
+	Close() error
+}
+
+// Tunnel is what an exchange turns into after a successful upgrade: raw bytes in
+// both directions.
+type Tunnel interface {
+	io.ReadWriteCloser
+	// CloseWrite ends our direction only.
+	CloseWrite() error
+}
+
+// LengthUnknown says that a body is there and ends where it ends.
+const LengthUnknown = -1
+
+// Request is the request as the client sent it. Fields hold end-to-end fields
+// only: Host, framing (Content-Length, Transfer-Encoding, Trailer, TE, Expect)
+// and connection-specific fields (Connection and what it names, Keep-Alive,
+// Proxy-Connection, Upgrade) are consumed by the front and show up as the typed
+// members below.
+type Request struct {
+	Method    []byte // as sent, case kept
+	Authority []byte // the Host field or :authority as sent, perhaps with a port; validated by the front
+	Path      []byte // absolute path as sent, percent-encoding kept, without query; "*" only with OPTIONS
+	Query     []byte // without "?"
+	HasQuery  bool   // tells "/?" from "/"
+	Fields    Fields
+	Length    int64 // of the body; 0: no body; LengthUnknown
+	// Body is nil if there is no content. The first Read sends 100 Continue where
+	// the client waits for it. Reads after the exchange has ended fail.
+	Body Body
+	// Trailers are complete once Body returned io.EOF.
+	Trailers Fields
+	// TETrailers says that the client accepts trailers (TE: trailers).
+	TETrailers bool
+	// Upgrade is the protocol that the client wants to switch to ("websocket"), by
+	// Upgrade in HTTP/1.1 or extended CONNECT (RFC 8441) in HTTP/2; nil if none. For
+	// extended CONNECT, Method is given as "GET".
+	Upgrade []byte
+}
+
+// Response is the answer, filled in by Handlers. As in Request, Fields are
+// end-to-end fields; the front writes framing by Length, Body and Trailers.
+type Response struct {
+	Status int // final status code, or 101 together with Tunnel
+	Fields Fields
+	// Length is the value for Content-Length: that of Body, or for an answer to
+	// HEAD and a 304 what it would be. LengthUnknown leaves it out.
+	Length int64
+	Body   Body // nil: no content
+	// Trailers are complete once Body returned io.EOF.
+	Trailers Fields
+	// Tunnel, with Status 101, is the origin's side of an accepted upgrade; the
+	// front copies both ways until both are done. Over HTTP/2 the front turns the 101 into 200.
+	Tunnel Tunnel
+}
+
+// Conn is what is known of the client's connection, the same for all its
+// exchanges.
+type Conn struct {
+	Remote   netip.AddrPort       // the peer: the client, or a proxy in front of us
+	Local    netip.AddrPort       // our address that it came to
+	TLS      *tls.ConnectionState // nil for plain HTTP
+	Protocol Protocol
+}
+
+// Protocol is the HTTP version spoken by the client.
+type Protocol uint8
+
+// The protocols of clients.
+const (
+	HTTP10 Protocol = iota + 1
+	HTTP11
+	HTTP2
+	HTTP3
+)
+
+// String gives the protocol as logs write it, e.g. "HTTP/1.1".
+func (p Protocol) String() string {
+	switch p {
+	case HTTP10:
+		return "HTTP/1.0"
+	case HTTP11:
+		return "HTTP/1.1"
+	case HTTP2:
+		return "HTTP/2.0"
+	case HTTP3:
+		return "HTTP/3.0"
+	}
+	return "HTTP/?"
+}
+
+// Front is what a Handler may ask of the protocol server during an exchange.
+type Front interface {
+	// Inform sends an interim (1xx) response other than 100 and 101 at once. A front
+	// whose client cannot take it (HTTP/1.0) does nothing.
+	Inform(ex *Exchange, status int, fields *Fields)
+}
+
+// ErrClientGone is the cause of cancellation when the client went away.
+var ErrClientGone = errors.New("client closed the connection")
+
+// Exchange is one request and its answer.
+type Exchange struct {
+	Request  Request
+	Response Response
+	Conn     *Conn
+	Front    Front     // may be nil in tests
+	Start    time.Time // when the head of the request was complete
+	// ClientIP is the client's address as far as it can be trusted: the peer's, or
+	// what trusted proxies report. Set before any middleware runs.
+	ClientIP netip.Addr
+	// RouteName names the route for logs; empty if none matched.
+	RouteName string
+
+	// Memory is for whoever needs bytes as long as the exchange lives: append to
+	// it and slice the result. Growth leaves earlier slices valid.
+	Memory []byte
+	// Head is the buffer that upstream responses are read into; see package upstream.
+	Head []byte
+
+	id      [16]byte // hex request ID, made at first need
+	hasID   bool
+	done    []DoneFunc
+	working sync.WaitGroup // goroutines of Go
+
+	mu       sync.Mutex
+	canceled error
+	aborter  Aborter
+	ctx      context.Context // made only when asked for
+	cancel   context.CancelCauseFunc
+}
+
+// DoneFunc is called when an exchange is over: err is nil if the response was
+// written completely, sent counts bytes of content that were given to the client.
+type DoneFunc interface {
+	Done(ex *Exchange, sent int64, err error)
+}
+
+// Aborter can be interrupted from another goroutine, for example by closing its
+// connection.
+type Aborter interface {
+	Abort(cause error)
+}
+
+// RequestID returns the request's ID, made at the first call: 16 hex digits.
+func (ex *Exchange) RequestID() string {
+	if !ex.hasID {
+		var raw [8]byte
+		_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
+		hex.Encode(ex.id[:], raw[:])
+		ex.hasID = true
+	}
+	return string(ex.id[:])
+}
+
+// OnDone has d called once when the exchange is over, last registered first.
+func (ex *Exchange) OnDone(d DoneFunc) { ex.done = append(ex.done, d) }
+
+// Go runs f in a goroutine that Finish waits for. f must return soon after
+// Request.Body and Response.Body are closed.
+func (ex *Exchange) Go(f func()) { ex.working.Go(f) }
+
+// SetAborter names who is to be interrupted if the exchange is cancelled; nil
+// ends that. If the exchange is cancelled already, a is aborted at once.
+func (ex *Exchange) SetAborter(a Aborter) {
+	ex.mu.Lock()
+	ex.aborter = a
+	cause := ex.canceled
+	ex.mu.Unlock()
+	if cause != nil && a != nil {
+		a.Abort(cause)
+	}
+}
+
+// Cancel tells whoever works on the exchange to stop. The first cause counts.
+// Fronts call it when the client goes away.
+func (ex *Exchange) Cancel(cause error) {
+	ex.mu.Lock()
+	if ex.canceled != nil {
+		ex.mu.Unlock()
+		return
+	}
+	ex.canceled = cause
+	a, cancel := ex.aborter, ex.cancel
+	ex.mu.Unlock()
+	if cancel != nil {
+		cancel(cause)
+	}
+	if a != nil {
+		a.Abort(cause)
+	}
+}
+
+// Canceled returns the cause of cancellation, nil while the exchange is wanted.
+func (ex *Exchange) Canceled() error {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	return ex.canceled
+}
+
+// Context returns a context that ends when the exchange is cancelled or
+// finished. It allocates: for libraries that need one.
+func (ex *Exchange) Context() context.Context {
+	ex.mu.Lock()
+	defer ex.mu.Unlock()
+	if ex.ctx == nil {
+		ex.ctx, ex.cancel = context.WithCancelCause(context.Background())
+		if ex.canceled != nil {
+			ex.cancel(ex.canceled)
+		}
+	}
+	return ex.ctx
+}
+
+// Finish ends the exchange: both bodies are closed, goroutines of Go are waited
+// for, and the functions of OnDone called. Fronts call it exactly once, after
+// the response was written or given up.
+func (ex *Exchange) Finish(sent int64, err error) {
+	if ex.Response.Body != nil {
+		_ = ex.Response.Body.Close()
+	}
+	if ex.Request.Body != nil {
+		_ = ex.Request.Body.Close()
+	}
+	ex.working.Wait()
+	for i := len(ex.done) - 1; i >= 0; i-- {
+		ex.done[i].Done(ex, sent, err)
+	}
+	ex.mu.Lock()
+	cancel := ex.cancel
+	ex.aborter = nil
+	ex.mu.Unlock()
+	if cancel != nil {
+		cancel(context.Canceled)
+	}
+}
+
+// pool recycles exchanges with their memory.
+var pool = sync.Pool{New: func() any {
+	return &Exchange{Memory: make([]byte, 0, 512)}
+}}
+
+// Get returns an empty Exchange.
+func Get() *Exchange { return pool.Get().(*Exchange) }
+
+// Put recycles ex, after Finish. Nobody may use it, or slices from it, any more.
+func Put(ex *Exchange) {
+	ex.reset()
+	pool.Put(ex)
+}
+
+// maxKept bounds the buffers that stay with a recycled Exchange.
+const maxKept = 64 << 10
+
+func (ex *Exchange) reset() {
+	q, p := &ex.Request, &ex.Response
+	q.Fields.Reset()
+	q.Trailers.Reset()
+	p.Fields.Reset()
+	p.Trailers.Reset()
+	*q = Request{Fields: q.Fields, Trailers: q.Trailers}
+	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
+	ex.Conn, ex.Front, ex.RouteName = nil, nil, ""
+	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
+	ex.hasID = false
+	clear(ex.done)
+	ex.done = ex.done[:0]
+	ex.canceled, ex.aborter, ex.ctx, ex.cancel = nil, nil, nil, nil
+	if ex.Memory = ex.Memory[:0]; cap(ex.Memory) > maxKept {
+		ex.Memory = nil
+	}
+	if ex.Head = ex.Head[:0]; cap(ex.Head) > maxKept {
+		ex.Head = nil
+	}
+}
