@@ -1,0 +1,152 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+// load is what one run of a client achieved.
+type load struct {
+	requests int64
+	bytes    int64         // content moved, for scenarios of large bodies
+	elapsed  time.Duration // as the client measured it
+	p99      time.Duration // 0: not known
+	held     int64         // connections held open, for memory per connection
+}
+
+// measurement is a load and what it cost the peer.
+type measurement struct {
+	load
+	cpu   time.Duration
+	grown int64 // bytes of resident memory gained while connections were held
+}
+
+// scenario is one kind of load.
+type scenario struct {
+	name string
+	doc  string
+	unit unit
+	bulk bool // large bodies: measured for peers with large buffers too
+	h3   bool
+	// fresh restarts the peer before each run: memory of earlier loads would hide what is gained.
+	fresh bool
+	// run puts load on the peer for about d. held is called while idle connections are open.
+	run func(ctx context.Context, env *environment, p *peer, d time.Duration, held func()) (load, error)
+}
+
+// unit is what a scenario's figure means.
+type unit uint8
+
+const (
+	perRequest    unit = iota // µs of CPU per request
+	perGB                     // ms of CPU per GB moved
+	perConnection             // bytes of memory per idle connection
+)
+
+var units = [...]string{perRequest: "µs CPU per request", perGB: "ms CPU per GB", perConnection: "KiB per connection"}
+
+// figure is the scenario's figure of merit: less is better.
+func (s scenario) figure(m measurement) float64 {
+	switch s.unit {
+	case perGB:
+		return float64(m.cpu.Milliseconds()) / (float64(m.bytes) / 1e9)
+	case perConnection:
+		return float64(m.grown) / float64(m.held) / 1024
+	default:
+		return float64(m.cpu.Nanoseconds()) / 1e3 / float64(m.requests)
+	}
+}
+
+func (s scenario) show(m measurement) string {
+	return fmt.Sprintf("%8.1f %s, %d requests in %v, p99 %v", s.figure(m), units[s.unit], m.requests, m.elapsed.Round(time.Millisecond), m.p99)
+}
+
+func (s scenario) supports(p *peer) bool {
+	return (!s.h3 || p.http3) && (!p.bulk || s.bulk)
+}
+
+func workers() int { return runtime.NumCPU() }
+
+var scenarios = []scenario{
+	{name: "h1-get", doc: "HTTP/1.1 GET, 1 KiB, 64 keep-alive connections", run: wrk("/1k", "", 64)},
+	{name: "h1-post", doc: "HTTP/1.1 POST, 1 KiB with Content-Length", run: wrk("/1k", "post1k.lua", 64)},
+	{name: "h1-chunked", doc: "HTTP/1.1 GET, chunked answer of 4 x 256 bytes", run: wrk("/chunked", "", 64)},
+	{name: "h2-get", doc: "HTTP/2 GET, 1 KiB, 8 connections x 16 streams", run: h2load("/1k", 16)},
+	{name: "h2-post", doc: "HTTP/2 POST, 1 KiB, 8 connections x 16 streams", run: h2load("/1k", 16, "-d", "{work}/1k")},
+	{
+		name: "grpc", doc: "gRPC unary (grpc.testing.TestService/EmptyCall), 8 connections x 16 streams",
+		run: h2load("/grpc.testing.TestService/EmptyCall", 16, "-d", "{work}/grpc", "-H", "content-type: application/grpc", "-H", "te: trailers"),
+	},
+	{name: "download", doc: "10 MiB download over HTTP/1.1, 8 connections", unit: perGB, bulk: true, run: wrk("/10m", "", 8)},
+	{name: "upload", doc: "10 MiB upload over HTTP/1.1, 8 connections", unit: perGB, bulk: true, run: uploads},
+	{name: "websocket", doc: "WebSocket echo of 64 bytes over HTTP/1.1, 64 connections", run: webSockets},
+	{name: "handshake", doc: "new connection without resumption, one GET each", run: handshakes(false)},
+	{name: "resumption", doc: "new connection with resumption, one GET each", run: handshakes(true)},
+	{name: "idle", doc: "1,000 idle TLS connections that made one request each", unit: perConnection, fresh: true, run: idleConnections},
+	{name: "h3-get", doc: "HTTP/3 GET, 1 KiB, 8 connections x 16 streams", h3: true, run: http3Gets},
+}
+
+func chooseScenarios(list string) ([]scenario, error) {
+	if list == "" {
+		return scenarios, nil
+	}
+	var chosen []scenario
+	for name := range strings.SplitSeq(list, ",") {
+		i := slices.IndexFunc(scenarios, func(s scenario) bool { return s.name == name })
+		if i < 0 {
+			return nil, fmt.Errorf("no scenario %q", name)
+		}
+		chosen = append(chosen, scenarios[i])
+	}
+	return chosen, nil
+}
+
+// measure runs the scenario once and reads what it cost.
+func measure(ctx context.Context, env *environment, s scenario, p *peer, d time.Duration) (measurement, error) {
+	if s.fresh {
+		if err := p.restart(ctx); err != nil {
+			return measurement{}, fmt.Errorf("restart: %w", err)
+		}
+	}
+	pid := p.cmd.Process.Pid
+	rss := memory(pid, "VmRSS")
+	var m measurement
+	before, err := cpuTime(pid)
+	if err != nil {
+		return m, fmt.Errorf("the peer is gone: %w", err)
+	}
+	m.load, err = s.run(ctx, env, p, d, func() { m.grown = memory(pid, "VmRSS") - rss })
+	if err != nil {
+		return m, err
+	}
+	after, err := cpuTime(pid)
+	if err != nil {
+		return m, fmt.Errorf("the peer ended: %w", err)
+	}
+	m.cpu = after - before
+	if m.requests == 0 {
+		return m, fmt.Errorf("no request succeeded")
+	}
+	return m, nil
+}
+
+// payloads writes the files that h2load and wrk send.
+func payloads(env *environment) error {
+	for name, content := range map[string][]byte{
+		"1k":         body1k,
+		"grpc":       make([]byte, 5), // an empty message: not compressed, length 0
+		"post1k.lua": []byte("wrk.method = \"POST\"\nwrk.body = string.rep(\"0123456789abcdef\", 64)\n"),
+		"hosts":      []byte("127.0.0.1 " + host + "\n"),
+	} {
+		if err := os.WriteFile(filepath.Join(env.work, name), content, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
