@@ -18,8 +18,10 @@ import (
 	"crypto/tls"
 	"encoding/hex"
 	"errors"
+	"fmt"
 	"io"
 	"net/netip"
+	"runtime/debug"
 	"sync"
 	"time"
 )
@@ -45,6 +47,13 @@ type Body interface {
 	// Close gives up what was not read. It may be called at any time, more than
 	// once and from any goroutine, and makes a blocked Read return.
 	Close() error
+}
+
+// Buffered is what a Body may offer too: how many bytes are at hand, so that the
+// next Read yields them without waiting. A front sends a head and what is at hand
+// in one write; without Buffered, or where it says 0, the head is sent at once.
+type Buffered interface {
+	Buffered() int
 }
 
 // Tunnel is what an exchange turns into after a successful upgrade: raw bytes in
@@ -171,9 +180,11 @@ type Exchange struct {
 
 	mu       sync.Mutex
 	canceled error
-	aborter  Aborter
 	ctx      context.Context // made only when asked for
 	cancel   context.CancelCauseFunc
+
+	aborting sync.Mutex // held during Abort
+	aborter  Aborter
 }
 
 // DoneFunc is called when an exchange is over: err is nil if the response was
@@ -183,7 +194,7 @@ type DoneFunc interface {
 }
 
 // Aborter can be interrupted from another goroutine, for example by closing its
-// connection.
+// connection. Abort must not wait for anything, nor call SetAborter.
 type Aborter interface {
 	Abort(cause error)
 }
@@ -203,23 +214,48 @@ func (ex *Exchange) RequestID() string {
 func (ex *Exchange) OnDone(d DoneFunc) { ex.done = append(ex.done, d) }
 
 // Go runs f in a goroutine that Finish waits for. f must return soon after
-// Request.Body and Response.Body are closed.
-func (ex *Exchange) Go(f func()) { ex.working.Go(f) }
+// Request.Body and Response.Body are closed and Context has ended. A panic in f
+// does not end the process but cancels the exchange with a *PanicError.
+func (ex *Exchange) Go(f func()) {
+	ex.working.Go(func() {
+		defer func() {
+			if v := recover(); v != nil {
+				ex.Cancel(&PanicError{Value: v, Stack: debug.Stack()})
+			}
+		}()
+		f()
+	})
+}
+
+// PanicError is the cause of cancellation when a function of Go panicked.
+type PanicError struct {
+	Value any
+	Stack []byte
+}
+
+// Error gives the value that was panicked with, without the stack.
+func (e *PanicError) Error() string { return fmt.Sprintf("panic: %v", e.Value) }
 
 // SetAborter names who is to be interrupted if the exchange is cancelled; nil
-// ends that. If the exchange is cancelled already, a is aborted at once.
+// ends that. If the exchange is cancelled already, a is aborted at once. The
+// Aborter named before is not being called, nor will be, once SetAborter has
+// returned: a connection can go back to its pool after SetAborter(nil), provided
+// that Canceled is nil then.
 func (ex *Exchange) SetAborter(a Aborter) {
-	ex.mu.Lock()
+	ex.aborting.Lock()
+	defer ex.aborting.Unlock()
 	ex.aborter = a
-	cause := ex.canceled
-	ex.mu.Unlock()
-	if cause != nil && a != nil {
+	if a == nil {
+		return
+	}
+	if cause := ex.Canceled(); cause != nil {
+		ex.aborter = nil
 		a.Abort(cause)
 	}
 }
 
 // Cancel tells whoever works on the exchange to stop. The first cause counts.
-// Fronts call it when the client goes away.
+// Fronts call it when the client goes away, and never after Finish.
 func (ex *Exchange) Cancel(cause error) {
 	ex.mu.Lock()
 	if ex.canceled != nil {
@@ -227,12 +263,15 @@ func (ex *Exchange) Cancel(cause error) {
 		return
 	}
 	ex.canceled = cause
-	a, cancel := ex.aborter, ex.cancel
+	cancel := ex.cancel
 	ex.mu.Unlock()
 	if cancel != nil {
 		cancel(cause)
 	}
-	if a != nil {
+	ex.aborting.Lock()
+	defer ex.aborting.Unlock()
+	if a := ex.aborter; a != nil {
+		ex.aborter = nil
 		a.Abort(cause)
 	}
 }
@@ -258,9 +297,9 @@ func (ex *Exchange) Context() context.Context {
 	return ex.ctx
 }
 
-// Finish ends the exchange: both bodies are closed, goroutines of Go are waited
-// for, and the functions of OnDone called. Fronts call it exactly once, after
-// the response was written or given up.
+// Finish ends the exchange: both bodies are closed, Context ends, goroutines of
+// Go are waited for, and the functions of OnDone called. Fronts call it exactly
+// once, after the response was written or given up.
 func (ex *Exchange) Finish(sent int64, err error) {
 	if ex.Response.Body != nil {
 		_ = ex.Response.Body.Close()
@@ -268,17 +307,17 @@ func (ex *Exchange) Finish(sent int64, err error) {
 	if ex.Request.Body != nil {
 		_ = ex.Request.Body.Close()
 	}
-	ex.working.Wait()
-	for i := len(ex.done) - 1; i >= 0; i-- {
-		ex.done[i].Done(ex, sent, err)
-	}
 	ex.mu.Lock()
 	cancel := ex.cancel
-	ex.aborter = nil
 	ex.mu.Unlock()
 	if cancel != nil {
 		cancel(context.Canceled)
 	}
+	ex.working.Wait()
+	for i := len(ex.done) - 1; i >= 0; i-- {
+		ex.done[i].Done(ex, sent, err)
+	}
+	ex.SetAborter(nil)
 }
 
 // pool recycles exchanges with their memory.
