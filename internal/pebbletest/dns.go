@@ -1,0 +1,58 @@
+package pebbletest
+
+import (
+	"bytes"
+	"encoding/json"
+	"io"
+	"net/http"
+	"testing"
+	"time"
+)
+
+// dnsMock is a running pebble-challtestsrv, of which only DNS is used.
+type dnsMock struct {
+	t      testing.TB
+	addr   string // of DNS, both UDP and TCP
+	manage string
+	client *http.Client
+}
+
+func startDNS(t testing.TB, address string) *dnsMock {
+	t.Helper()
+	d := &dnsMock{
+		t:      t,
+		addr:   freeAddress(t, "127.0.0.1"),
+		manage: freeAddress(t, "127.0.0.1"),
+		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
+	}
+	proc := start(t, "pebble-challtestsrv", nil, []string{
+		"-dnsserver", d.addr, "-management", d.manage,
+		"-defaultIPv4", address, "-defaultIPv6", "",
+		"-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "",
+	})
+	t.Cleanup(proc.kill)
+	proc.await(func() error {
+		resp, err := d.client.Get("http://" + d.manage + "/")
+		if err == nil {
+			_ = resp.Body.Close()
+		}
+		return err
+	})
+	return d
+}
+
+func (d *dnsMock) post(command string, request any) {
+	d.t.Helper()
+	data, err := json.Marshal(request)
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	resp, err := d.client.Post("http://"+d.manage+"/"+command, "application/json", bytes.NewReader(data))
+	if err != nil {
+		d.t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if body, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK {
+		d.t.Fatalf("pebble-challtestsrv: %s %s: %s %s", command, data, resp.Status, body)
+	}
+}
