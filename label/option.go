@@ -1,0 +1,38 @@
+package label
+
+// Option describes one option, for documentation and did-you-mean.
+type Option struct {
+	Name    string   // without prefix and route name, e.g. "max-body" or "health.path"
+	Type    string   // "text", "list", "true/false", "number", "duration", "size", or "a | b | c"
+	Default string   // as a user would type it; empty if none
+	Doc     string   // one or two sentences
+	Example string   // a value as a user would type it
+	Values  []string // for an enum
+	Secret  bool
+	Min     int // smallest and largest number, see Range; both 0: not negative
+	Max     int
+}
+
+// Attr adds a fact to an option.
+type Attr func(*Option)
+
+// Example gives a value to show in the docs and in messages.
+func Example(value string) Attr {
+	return func(o *Option) { o.Example = value }
+}
+
+// Secret marks an option whose value is never printed and may be given as
+// file:PATH or env:NAME.
+func Secret() Attr {
+	return func(o *Option) { o.Secret = true }
+}
+
+// Range bounds a number, both ends included.
+func Range(minimum, maximum int) Attr {
+	return func(o *Option) { o.Min, o.Max = minimum, maximum }
+}
+
+// Default gives the default of an option that is bound by Func, for the docs.
+func Default(value string) Attr {
+	return func(o *Option) { o.Default = value }
+}

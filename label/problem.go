@@ -1,0 +1,83 @@
+package label
+
+import (
+	"cmp"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+)
+
+// Problem is something that a user wrote, or left out, that cannot work: what,
+// why, and what to type instead. Text in a Problem is for people and never
+// holds the value of a secret option.
+type Problem struct {
+	Source string // whose it is, for people: `container "blog-web-1"` or `routes/nas.yaml:7`
+	Key    string // the label as written, with its prefix; empty if it is about no single label
+	Why    string // what is wrong, a sentence without a full stop
+	Fix    string // what to type or do instead; may be empty
+}
+
+// String gives the whole Problem in one line.
+func (p Problem) String() string {
+	parts := make([]string, 0, 3)
+	if p.Source != "" {
+		parts = append(parts, p.Source)
+	}
+	if p.Key != "" {
+		parts = append(parts, printable(p.Key))
+	}
+	text := p.Why
+	if p.Fix != "" {
+		text += "; " + p.Fix
+	}
+	return strings.Join(append(parts, text), ": ")
+}
+
+// Error is what is wrong with a value, with advice. Parsers given to Set.Func
+// return one where they know what to type instead.
+type Error struct {
+	Why string // without the label's name
+	Fix string // may be empty
+}
+
+var _ error = (*Error)(nil)
+
+// Error gives both halves in one line.
+func (e *Error) Error() string {
+	if e.Fix == "" {
+		return e.Why
+	}
+	return e.Why + "; " + e.Fix
+}
+
+func sortProblems(ps []Problem) {
+	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Compare(a.Key, b.Key) })
+}
+
+// maxShown bounds what of a user's text is repeated in a Problem.
+const maxShown = 80
+
+// Quote shows a user's text in a message: in quotes, on one line, cut if long.
+func Quote(text string) string {
+	return strconv.Quote(cut(text))
+}
+
+// printable is Quote without the quotes where they are not needed.
+func printable(text string) string {
+	if short := cut(text); strconv.Quote(short) == `"`+short+`"` && !strings.Contains(short, " ") {
+		return short
+	}
+	return Quote(text)
+}
+
+func cut(text string) string {
+	if len(text) <= maxShown {
+		return text
+	}
+	end := maxShown
+	for end > 0 && !utf8.RuneStart(text[end]) {
+		end--
+	}
+	return text[:end] + "…"
+}

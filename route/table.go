@@ -1,0 +1,197 @@
+package route
+
+import (
+	"bytes"
+	"cmp"
+	"net/netip"
+	"net/url"
+	"slices"
+
+	"portway/label"
+)
+
+// Table is an immutable set of routes, safe for any number of readers.
+type Table struct {
+	routes   []*Route
+	problems []label.Problem
+	names    []string
+	exact    map[string]site // by host
+	wild     map[string]site // by what follows "*."
+}
+
+// site is what one host serves, the longest prefix first.
+type site []entry
+
+type entry struct {
+	prefix  string // as CompilePath gives it
+	decoded string // without any percent-encoding
+	route   *Route
+}
+
+// NewTable compiles routes, which it copies and does not change. Where two
+// routes claim the same host and path, the earlier in the slice wins, except
+// that one whose upstreams are all Stopped yields to one with a live upstream.
+// A later route's lost claim becomes a Problem, unless it is itself stopped; a
+// route that lost all its hosts is dropped. problems are those found before,
+// while reading labels and files.
+func NewTable(routes []*Route, problems []label.Problem) *Table {
+	t := &Table{
+		problems: slices.Clone(problems),
+		exact:    make(map[string]site),
+		wild:     make(map[string]site),
+	}
+	for i, hosts := range t.settle(routes) {
+		if len(hosts) == 0 {
+			continue
+		}
+		r := *routes[i]
+		r.Hosts = hosts
+		r.Index = len(t.routes)
+		t.routes = append(t.routes, &r)
+		t.serve(&r)
+	}
+	for _, sites := range []map[string]site{t.exact, t.wild} {
+		for _, s := range sites {
+			slices.SortFunc(s, func(a, b entry) int { return cmp.Compare(len(b.prefix), len(a.prefix)) })
+		}
+	}
+	slices.Sort(t.names)
+	t.names = slices.Compact(t.names)
+	return t
+}
+
+// serve makes r, whose claims are settled, known to Lookup.
+func (t *Table) serve(r *Route) {
+	e := entry{prefix: r.Path, decoded: r.Path, route: r}
+	if decoded, err := url.PathUnescape(r.Path); err == nil {
+		e.decoded = decoded
+	}
+	for _, host := range r.Hosts {
+		if len(host) > 2 && host[:2] == "*." {
+			t.wild[host[2:]] = append(t.wild[host[2:]], e)
+		} else {
+			t.exact[host] = append(t.exact[host], e)
+		}
+	}
+	if r.HTTPS != Off {
+		t.names = append(t.names, r.Hosts...)
+	}
+}
+
+// Lookup finds the route for a host (as sent: any case, perhaps with port and
+// trailing dot; IPv6 addresses in brackets) and a path (as sent, without query).
+//
+// A route for the exact host goes before a wildcard. The host decides first: if
+// none of its paths fits, no wildcard is asked. A wildcard stands for exactly
+// one label, as in TLS certificates (RFC 6125 section 6.4.3). Of the routes of a
+// host, the longest path prefix on a segment boundary wins; r is nil if none
+// fits, and known tells whether any route has the host, for a better 404.
+//
+// Servers differ in how they read a path with escapes, dot segments, double
+// slashes, backslashes or parameters. If such a path would belong to different
+// routes of the host by different readings, r is nil: whoever sent it could be
+// after the route with fewer protections.
+//
+// It does not allocate, except for IPv6 addresses that are not in canonical
+// form, and for paths over 1 KiB that can be read in several ways.
+func (t *Table) Lookup(host, path []byte) (r *Route, known bool) {
+	var buf [maxHost]byte
+	name, ok := appendName(buf[:0], host)
+	if !ok {
+		return nil, false
+	}
+	s, ok := t.exact[string(name)]
+	if !ok && len(host) > 0 && host[0] == '[' {
+		if addr, err := netip.ParseAddr(string(name)); err == nil {
+			s, ok = t.exact[addr.String()]
+		}
+	}
+	if !ok {
+		dot := bytes.IndexByte(name, '.')
+		if dot < 1 {
+			return nil, false
+		}
+		if s, ok = t.wild[string(name[dot+1:])]; !ok {
+			return nil, false
+		}
+	}
+	return s.find(path), true
+}
+
+// appendName appends what a Host field names to dst, which must have room for
+// maxHost bytes: in lower case, without port, brackets and trailing dot.
+func appendName(dst, host []byte) (name []byte, ok bool) {
+	if len(host) > 0 && host[0] == '[' {
+		end := bytes.IndexByte(host, ']')
+		if end < 0 {
+			return nil, false
+		}
+		host = host[1:end]
+	} else if colon := bytes.IndexByte(host, ':'); colon >= 0 {
+		host = host[:colon]
+	}
+	host = bytes.TrimSuffix(host, []byte("."))
+	if len(host) == 0 || len(host) > maxHost {
+		return nil, false
+	}
+	for _, c := range host {
+		if 'A' <= c && c <= 'Z' {
+			c += 'a' - 'A'
+		}
+		dst = append(dst, c)
+	}
+	return dst, true
+}
+
+// find returns the route for path, or nil.
+func (s site) find(path []byte) *Route {
+	if len(s) == 1 && s[0].prefix == "/" {
+		return s[0].route
+	}
+	if plain(path) {
+		return s.match(path, readings[0])
+	}
+	return s.findOdd(path)
+}
+
+// findOdd is find for a path that servers may read differently.
+func (s site) findOdd(path []byte) *Route {
+	var buf [1024]byte
+	var found *Route
+	for i, reading := range readings {
+		r := s.match(reading.appendTo(buf[:0], path), reading)
+		if i > 0 && r != found {
+			return nil
+		}
+		found = r
+	}
+	return found
+}
+
+// match returns the route with the longest prefix of path, which is as reading
+// has it.
+func (s site) match(path []byte, as reading) *Route {
+	for i := range s {
+		prefix := s[i].prefix
+		if as.decodeAll {
+			prefix = s[i].decoded
+		}
+		if hasPrefix(path, prefix) {
+			return s[i].route
+		}
+	}
+	return nil
+}
+
+// Routes returns all routes in the order given to NewTable, Route.Index being
+// the place. Neither the slice nor the routes may be changed.
+func (t *Table) Routes() []*Route { return slices.Clip(t.routes) }
+
+// Problems returns what was rejected, and why: first what NewTable was given,
+// then lost claims. The slice may not be changed.
+func (t *Table) Problems() []label.Problem { return slices.Clip(t.problems) }
+
+// Names returns, sorted and without duplicates, the hosts that need a
+// certificate: those of routes whose HTTPS is not Off. The slice may not be
+// changed.
+func (t *Table) Names() []string { return slices.Clip(t.names) }
