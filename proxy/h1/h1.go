@@ -1,27 +1,39 @@
 // Package h1 is HTTP/1.1 on the wire (RFC 9112), both as a server and as the
 // message syntax that upstream connections use: strict parsing into pooled
 // memory with one interpretation of where a message ends.
+//
+// What two recipients could read in two ways is refused, never repaired: both
+// Transfer-Encoding and Content-Length, several Content-Length, codings other
+// than exactly "chunked", white space around names, folded lines, bare CR or LF,
+// control characters, a Host that is missing, doubled or not a host, a target
+// that disagrees with Host.
 package h1
 
-import (
-	"io"
-
-	"portway/proxy/exchange"
-)
+import "fmt"
 
 // Limits bounds what a peer may send before it is refused.
 type Limits struct {
-	HeadBytes int // start line and fields; 0: 64 KiB
+	HeadBytes int // start line and fields, and trailer section alike; 0: 64 KiB
 	Fields    int // field lines; 0: 128
 }
 
-// ParseResponseHead parses one response head (interim ones too) from buf into
-// resp: Status, Fields, Length. It returns how many bytes the head took, 0 and a
-// nil error if buf does not hold all of it yet, or a *SyntaxError. Slices in resp
-// point into buf. method is the request's: it decides, with the status, whether a
-// body follows and how it is framed.
-func ParseResponseHead(buf []byte, method []byte, resp *exchange.Response, limits Limits) (n int, framing Framing, err error) {
-	panic("not yet")
+const (
+	defaultHeadBytes = 64 << 10
+	defaultFields    = 128
+)
+
+func (l Limits) headBytes() int {
+	if l.HeadBytes <= 0 {
+		return defaultHeadBytes
+	}
+	return l.HeadBytes
+}
+
+func (l Limits) fields() int {
+	if l.Fields <= 0 {
+		return defaultFields
+	}
+	return l.Fields
 }
 
 // Framing says how a message body ends and whether the connection survives it.
@@ -43,30 +55,17 @@ const (
 	UntilClose // responses only
 )
 
-// BodyReader removes the framing of a message body.
-type BodyReader struct{}
-
-// Reset starts a body: rest are bytes already read behind the head, src yields
-// what follows, trailers takes the trailer fields (nil: discarded).
-func (b *BodyReader) Reset(f Framing, rest []byte, src io.Reader, trailers *exchange.Fields, limits Limits) {
-	panic("not yet")
-}
-
-// Read yields content. io.EOF comes only at the message's true end;
-// io.ErrUnexpectedEOF where the peer stopped early.
-func (b *BodyReader) Read(p []byte) (int, error) { panic("not yet") }
-
-// Done tells whether the end of the message was reached.
-func (b *BodyReader) Done() bool { panic("not yet") }
-
-// Rest returns bytes that were read behind the end of the message.
-func (b *BodyReader) Rest() []byte { panic("not yet") }
-
 // SyntaxError is a message that cannot be taken; Status is what a client is
-// told (400, 413, 414, 431, 501, 505).
+// told (400, 413, 414, 417, 431, 501, 505). After one, nothing more can be read
+// from the connection.
 type SyntaxError struct {
 	Status int
 	Reason string // for logs and for people
 }
 
 func (e *SyntaxError) Error() string { return e.Reason }
+
+// bad makes the usual SyntaxError.
+func bad(format string, args ...any) *SyntaxError {
+	return &SyntaxError{Status: 400, Reason: fmt.Sprintf(format, args...)}
+}
