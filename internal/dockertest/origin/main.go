@@ -1,0 +1,66 @@
+// Command origin is a web server for tests. It listens on :80, or on the
+// address in its first argument, and answers every request with the name of its
+// host. PUT /healthy and PUT /unhealthy choose what the check "origin health"
+// says, in which container or process it is asked, through a file.
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log"
+	"net/http"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+// sick exists while the health check shall fail.
+const sick = "/unhealthy"
+
+func main() {
+	addr := ":80"
+	if len(os.Args) > 1 {
+		addr = os.Args[1]
+	}
+	if addr == "health" {
+		if _, err := os.Stat(sick); err == nil {
+			log.Fatal("told to be unhealthy")
+		}
+		return
+	}
+	if err := serve(addr); err != nil {
+		log.Fatal(err)
+	}
+}
+
+func serve(addr string) error {
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGINT)
+	defer stop()
+	signal.Ignore(syscall.SIGHUP)
+	name, err := os.Hostname()
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, name) })
+	mux.HandleFunc("PUT /unhealthy", func(w http.ResponseWriter, _ *http.Request) {
+		if err := os.WriteFile(sick, nil, 0o600); err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	mux.HandleFunc("PUT /healthy", func(w http.ResponseWriter, _ *http.Request) {
+		if err := os.Remove(sick); err != nil && !errors.Is(err, os.ErrNotExist) {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+		}
+	})
+	server := &http.Server{Addr: addr, Handler: mux}
+	done := make(chan error, 1)
+	go func() { done <- server.ListenAndServe() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return server.Shutdown(context.WithoutCancel(ctx))
+	}
+}
