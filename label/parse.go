@@ -13,7 +13,7 @@ func parseList(v string) ([]string, error) {
 	for i, item := range items {
 		items[i] = strings.TrimSpace(item)
 		if items[i] == "" {
-			return nil, &Error{Why: "has an empty item in " + Quote(v), Fix: "write items with one comma between them"}
+			return nil, &Error{Why: "has an empty item in " + Quote(v), Fix: "write one comma between items, for example one,two"}
 		}
 	}
 	return items, nil
@@ -37,7 +37,7 @@ func (o *Option) inRange(n int) bool {
 }
 
 func (o *Option) parseInt(v string) (int, error) {
-	accepted := "write a whole number"
+	accepted := "write a whole number of 0 or more"
 	if o.Min != 0 || o.Max != 0 {
 		accepted = fmt.Sprintf("write a whole number from %d to %d", o.Min, o.Max)
 	}
@@ -55,7 +55,7 @@ const day = 24 * time.Hour
 
 // parseDuration is time.ParseDuration with days, and without a sign.
 func parseDuration(v string) (time.Duration, error) {
-	const accepted = "write a number with a unit (ms, s, m, h or d)"
+	const accepted = "write a number with a unit (ms, s, m, h or d), for example 30s"
 	if v == "0" {
 		return 0, nil
 	}
@@ -124,10 +124,10 @@ var units = []struct {
 }
 
 func parseSize(v string) (int64, error) {
-	const accepted = "write a number of bytes, with a unit if you like (KiB, MiB, GiB, kB, MB, GB)"
+	const accepted = "write a number of bytes, with a unit if you like (KiB, MiB, GiB, kB, MB, GB), for example 10MiB"
 	bad := &Error{Why: Quote(v) + " is not a size", Fix: accepted}
 	end := strings.LastIndexAny(v, "0123456789") + 1
-	number, unit := v[:end], v[end:]
+	number, unit := v[:end], strings.TrimSpace(v[end:])
 	if strings.Trim(number, "0123456789.") != "" {
 		return 0, bad
 	}
@@ -140,6 +140,10 @@ func parseSize(v string) (int64, error) {
 			}
 		}
 		if scale == 0 {
+			if len(unit) == 1 && strings.Contains("KMGTkmgt", unit) {
+				prefix := strings.ToUpper(unit)
+				bad.Fix = fmt.Sprintf("write %s%siB (or %s%sB for powers of ten)", number, prefix, number, prefix)
+			}
 			return 0, bad
 		}
 	}
@@ -153,12 +157,9 @@ func parseSize(v string) (int64, error) {
 	if err != nil {
 		return 0, bad
 	}
-	bytes := n * float64(scale)
+	bytes := math.Round(n * float64(scale))
 	if bytes >= math.MaxInt64 {
 		return 0, &Error{Why: Quote(v) + " is too large", Fix: accepted}
-	}
-	if bytes != math.Trunc(bytes) {
-		return 0, &Error{Why: Quote(v) + " is not a whole number of bytes", Fix: accepted}
 	}
 	return int64(bytes), nil
 }
@@ -179,24 +180,4 @@ func enumError(v string, values []string) error {
 		fix = "did you mean " + near + "? It takes " + strings.Join(values, ", ")
 	}
 	return &Error{Why: Quote(v) + " is not known here", Fix: fix}
-}
-
-// example is a value to show in a message; empty where the type's own words
-// say enough.
-func (o *Option) example() string {
-	switch {
-	case o.Secret:
-		return ""
-	case o.Example != "":
-		return o.Example
-	}
-	switch o.Type {
-	case "duration":
-		return "30s"
-	case "size":
-		return "10MiB"
-	case "list":
-		return "one,two"
-	}
-	return ""
 }

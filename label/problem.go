@@ -35,10 +35,11 @@ func (p Problem) String() string {
 }
 
 // Error is what is wrong with a value, with advice. Parsers given to Set.Func
-// return one where they know what to type instead.
+// and Set.Each return one where they know what to type instead.
 type Error struct {
-	Why string // without the label's name
-	Fix string // may be empty
+	Why  string // without the label's name
+	Fix  string // may be empty
+	Safe bool   // neither text holds any of the value: shown even where the option is a Secret
 }
 
 var _ error = (*Error)(nil)

@@ -103,13 +103,13 @@ func (c *Schema) misspeltOption(name string, values Values) bool {
 // misspeltPrefix returns the label that key was probably meant to be, if key
 // looks like one of ours with a prefix that is written wrong.
 func (c *Schema) misspeltPrefix(key string) (meant string, ok bool) {
-	if len(key) > maxGuess {
-		return "", false
-	}
 	const word = "portway"
 	end := strings.IndexAny(key, "._-/: ")
 	if end < 0 {
 		end = len(key)
+	}
+	if end < len(word)-1 || end > len(word)+1 {
+		return "", false
 	}
 	first := strings.ToLower(key[:end])
 	if distance(first, word) > 1 {
@@ -119,23 +119,26 @@ func (c *Schema) misspeltPrefix(key string) (meant string, ok bool) {
 	if end < len(key) {
 		rest = strings.ToLower(key[end+1:])
 	}
-	separator := end < len(key) && key[end] == '.'
-	switch {
-	case rest == "" && first == word:
-		return Prefix + "host", true
-	case rest == "":
-		return "", false
-	case separator:
-		return Prefix + c.correct(rest), true
+	if rest == "" {
+		return Prefix + "<option>", first == word
 	}
-	// portway-host and PORTWAY_HOST are ours; portway-exporter may be anything.
-	if near := c.Nearest(strings.ReplaceAll(rest, "_", "-")); near != "" {
-		return Prefix + near, true
+	if key[end] == '.' {
+		if near := c.correct(rest); near != "" {
+			return Prefix + near, true
+		}
+		return Prefix + "<option>", true
+	}
+	// portway-host and PORTWAY_API_HOST are ours; portway-exporter may be anything.
+	for _, separator := range []string{"-", "."} {
+		if near := c.correct(strings.ReplaceAll(rest, "_", separator)); near != "" {
+			return Prefix + near, true
+		}
 	}
 	return "", false
 }
 
-// correct replaces the option in what follows the prefix by the nearest known one.
+// correct returns what rest, which follows the prefix, was probably meant to
+// be, or "".
 func (c *Schema) correct(rest string) string {
 	if near := c.Nearest(rest); near != "" {
 		return near
@@ -145,7 +148,7 @@ func (c *Schema) correct(rest string) string {
 			return name + "." + near
 		}
 	}
-	return rest
+	return ""
 }
 
 func (c *Schema) badName(source, key, name, option string) Problem {

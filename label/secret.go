@@ -32,39 +32,44 @@ func secretEnv(name string) (string, error) {
 		return r != '_' && (r > unicode.MaxASCII || !unicode.IsLetter(r) && !unicode.IsDigit(r))
 	}) {
 		// Not repeated: it may be a password that begins with "env:".
-		return "", &Error{Why: "what follows env: is no name of a variable", Fix: "write env:NAME with the name of a variable in Portway's environment"}
+		return "", &Error{Why: "what follows env: is no name of a variable", Fix: "write env:NAME with the name of a variable in Portway's environment", Safe: true}
 	}
 	value, ok := os.LookupEnv(name)
 	if !ok || value == "" {
-		return "", &Error{Why: "the variable " + name + " is not set, or empty, in Portway's environment", Fix: "set it for Portway itself, not for this container"}
+		return "", &Error{Why: "the variable " + name + " is not set, or empty, in Portway's environment", Fix: "set it for Portway itself, not for this container", Safe: true}
 	}
 	return value, nil
 }
 
 func secretFile(path string) (string, error) {
 	if !filepath.IsAbs(path) {
-		return "", &Error{Why: "what follows file: is no absolute path", Fix: "write file:/path of a file that Portway can read"}
+		return "", &Error{Why: "what follows file: is no absolute path", Fix: "write file:/path of a file that Portway can read", Safe: true}
 	}
 	wrong := func(what string) error {
-		return &Error{Why: fmt.Sprintf("the file %s %s", Quote(path), what), Fix: "give a file that Portway itself can read, for example a secret that is mounted into its container"}
+		return &Error{Why: fmt.Sprintf("the file %s %s", Quote(path), what), Fix: "give a file that Portway itself can read, for example a secret that is mounted into its container", Safe: true}
 	}
-	// Without O_NONBLOCK, opening a named pipe would wait for its writer.
-	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
-	if err != nil {
-		var pathErr *fs.PathError
-		if errors.As(err, &pathErr) {
+	unreadable := func(err error) error {
+		if pathErr, ok := errors.AsType[*fs.PathError](err); ok {
 			err = pathErr.Err
 		}
-		return "", wrong("cannot be read: " + err.Error())
+		return wrong("cannot be read: " + err.Error())
 	}
-	defer func() { _ = f.Close() }()
-	if info, err := f.Stat(); err != nil || !info.Mode().IsRegular() {
+	// Opening a device can have effects, and opening a named pipe waits for its
+	// writer; O_NONBLOCK is for what becomes one after the check.
+	if info, err := os.Stat(path); err != nil {
+		return "", unreadable(err)
+	} else if !info.Mode().IsRegular() {
 		return "", wrong("is not a regular file")
 	}
+	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0)
+	if err != nil {
+		return "", unreadable(err)
+	}
+	defer func() { _ = f.Close() }()
 	content, err := io.ReadAll(io.LimitReader(f, maxSecret+1))
 	switch {
 	case err != nil:
-		return "", wrong("cannot be read")
+		return "", unreadable(err)
 	case len(content) > maxSecret:
 		return "", wrong("is larger than 1 MiB")
 	}
@@ -73,18 +78,4 @@ func secretFile(path string) (string, error) {
 		return "", wrong("is empty")
 	}
 	return secret, nil
-}
-
-// redact withholds the text of an error about a secret if a part of the secret
-// shows in it.
-func redact(err error, secret string) error {
-	text := strings.ToLower(err.Error())
-	secret = strings.ToLower(secret)
-	parts := strings.FieldsFunc(secret, func(r rune) bool { return !unicode.IsLetter(r) && !unicode.IsDigit(r) })
-	for _, part := range append(parts, secret) {
-		if len(part) > 2 && strings.Contains(text, part) || part == secret && strings.Contains(text, secret) {
-			return &Error{Why: "its value cannot be used, and is not shown since it is secret"}
-		}
-	}
-	return err
 }

@@ -171,29 +171,30 @@ func (s *Set) read(o Option, parse func(value string) error) {
 		value = strings.TrimSpace(value)
 	}
 	if value == "" {
-		s.report(o, &Error{Why: "is empty", Fix: "give it a value or remove it"})
+		fix := "give it a value or remove it"
+		if o.Example != "" {
+			fix = "give it a value (for example " + o.Example + ") or remove it"
+		}
+		s.report(o, &Error{Why: "is empty", Fix: fix, Safe: true})
 		return
 	}
 	if err := parse(value); err != nil {
-		if o.Secret {
-			err = redact(err, value)
-		}
 		s.report(o, err)
 	}
 }
 
-// report turns what is wrong with an option's value into a Problem, with an
-// example if the error has no better advice.
+// report turns what is wrong with an option's value into a Problem.
 func (s *Set) report(o Option, err error) {
 	p := Problem{Source: s.source, Key: s.key(o.Name), Why: err.Error()}
-	if e, ok := errors.AsType[*Error](err); ok {
+	e, ok := errors.AsType[*Error](err)
+	if ok {
 		p.Why, p.Fix = e.Why, e.Fix
 	}
-	if example := o.example(); example != "" {
-		if p.Fix != "" {
-			p.Fix += ", "
-		}
-		p.Fix += "for example " + p.Key + "=" + example
+	if o.Secret && (!ok || !e.Safe) {
+		p.Why, p.Fix = "cannot be used as "+o.Type+"; the value is secret and not shown", ""
+	}
+	if p.Fix == "" && o.Example != "" {
+		p.Fix = "for example " + p.Key + ": " + o.Example
 	}
 	s.problems = append(s.problems, p)
 }

@@ -64,6 +64,10 @@ func (t *Table) reportLost(r *Route, lost []claim, holders map[claim]*Route, ser
 			names = append(names, c.String())
 			return true
 		})
+		by := holder.Source
+		if by == r.Source {
+			by = "its route " + holder.Name
+		}
 		verb, left := " is", "this route is not served"
 		if len(names) > 1 {
 			verb = " are"
@@ -73,8 +77,8 @@ func (t *Table) reportLost(r *Route, lost []claim, holders map[claim]*Route, ser
 		}
 		t.problems = append(t.problems, label.Problem{
 			Source: r.Source,
-			Why:    strings.Join(names, ", ") + verb + " already served by " + holder.Source + ", so that " + left,
-			Fix:    "change the host or the path of one of the two, or stop " + holder.Source,
+			Why:    strings.Join(names, ", ") + verb + " already served by " + by + ", so that " + left,
+			Fix:    "change the host or the path of one of the two",
 		})
 	}
 }

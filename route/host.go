@@ -36,7 +36,11 @@ func CompileHost(host string) (string, error) {
 	if err := notOnlyAHost(host); err != nil {
 		return "", err
 	}
-	if addr, err := netip.ParseAddr(strings.TrimSuffix(strings.TrimPrefix(host, "["), "]")); err == nil {
+	bare := host
+	if inner, ok := strings.CutPrefix(host, "["); ok && strings.HasSuffix(inner, "]") {
+		bare = strings.TrimSuffix(inner, "]")
+	}
+	if addr, err := netip.ParseAddr(bare); err == nil && (bare == host || addr.Is6()) {
 		if addr.Zone() != "" {
 			return "", hostError(host, "has a zone, which no browser sends", "write "+addr.WithZone("").String())
 		}

@@ -103,7 +103,7 @@ func (p *Parser) namesHost(values label.Values) bool {
 // probably had in mind.
 func (p *Parser) noHost(source, name string, groups map[string]label.Values) label.Problem {
 	key := label.Key(name, hostOption)
-	problem := label.Problem{Source: source, Key: key, Why: "is missing", Fix: "add it, for example " + key + "=app.example.com"}
+	problem := label.Problem{Source: source, Key: key, Why: "is missing", Fix: "add it, for example " + key + ": app.example.com"}
 	given := slices.Sorted(maps.Keys(groups[name]))[0]
 	for _, other := range slices.Sorted(maps.Keys(groups)) {
 		if other != name && p.namesHost(groups[other]) {

@@ -83,7 +83,7 @@ func (t *Table) serve(r *Route) {
 //
 // A route for the exact host goes before a wildcard. The host decides first: if
 // none of its paths fits, no wildcard is asked. A wildcard stands for exactly
-// one label, as in TLS certificates (RFC 6125 section 6.4.3). Of the routes of a
+// one label, as in TLS certificates (RFC 9525 section 6.3). Of the routes of a
 // host, the longest path prefix on a segment boundary wins; r is nil if none
 // fits, and known tells whether any route has the host, for a better 404.
 //
