@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -56,27 +57,41 @@ func sortProblems(ps []Problem) {
 	slices.SortStableFunc(ps, func(a, b Problem) int { return cmp.Compare(a.Key, b.Key) })
 }
 
-// maxShown bounds what of a user's text is repeated in a Problem.
-const maxShown = 80
+// Bounds of what is repeated of a user's text in a Problem, in bytes.
+const (
+	maxShown = 80  // in a quotation
+	maxText  = 500 // of what a parser says
+)
 
 // Quote shows a user's text in a message: in quotes, on one line, cut if long.
 func Quote(text string) string {
-	return strconv.Quote(cut(text))
+	return strconv.Quote(cut(text, maxShown))
 }
 
 // printable is Quote without the quotes where they are not needed.
 func printable(text string) string {
-	if short := cut(text); strconv.Quote(short) == `"`+short+`"` && !strings.Contains(short, " ") {
+	if short := cut(text, maxShown); strconv.Quote(short) == `"`+short+`"` && !strings.Contains(short, " ") {
 		return short
 	}
 	return Quote(text)
 }
 
-func cut(text string) string {
-	if len(text) <= maxShown {
+// oneLine makes text from a parser fit for a log: without control characters
+// and not too long, whatever of a user's text the parser repeats.
+func oneLine(text string) string {
+	return cut(strings.Map(func(r rune) rune {
+		if !unicode.IsPrint(r) {
+			return '\uFFFD'
+		}
+		return r
+	}, text), maxText)
+}
+
+func cut(text string, limit int) string {
+	if len(text) <= limit {
 		return text
 	}
-	end := maxShown
+	end := limit
 	for end > 0 && !utf8.RuneStart(text[end]) {
 		end--
 	}

@@ -196,6 +196,7 @@ func (s *Set) report(o Option, err error) {
 	if p.Fix == "" && o.Example != "" {
 		p.Fix = "for example " + p.Key + ": " + o.Example
 	}
+	p.Why, p.Fix = oneLine(p.Why), oneLine(p.Fix)
 	s.problems = append(s.problems, p)
 }
 
