@@ -8,7 +8,7 @@ import (
 
 var colours = map[string]string{
 	"nginx": "#7f8c8d", "portway": "#1f77b4", "nginx-large": "#bdc3c7", "haproxy": "#8c6d31",
-	"caddy": "#2ca02c", "traefik": "#d62728", "kamal-proxy": "#9467bd",
+	"caddy": "#2ca02c", "traefik": "#d62728",
 }
 
 // chart draws the ratios to the baseline as bars, one group per scenario, cut at

@@ -41,7 +41,6 @@ type recipe struct {
 	version []string // arguments that print it
 	config  string   // template in conf/, empty: none
 	args    []string // templates
-	after   []string // a command to run once it listens, templates
 	http3   bool
 	bulk    bool
 	missing string // how to get it
@@ -78,14 +77,6 @@ var recipes = []recipe{
 			"--entrypoints.web.address={{.Addr}}", "--entrypoints.web.http3", "--providers.file.filename={{.Config}}",
 			"--log.level=ERROR", "--global.checknewversion=false", "--global.sendanonymoususage=false",
 		}, http3: true, missing: "build its module from the Go module proxy (see bench/README.md)",
-	},
-	{
-		name: "kamal-proxy", binary: "kamal-proxy", version: []string{"--version"},
-		args: []string{"run", "--http-port={{.PlainPort}}", "--https-port={{.Port}}"},
-		after: []string{
-			"deploy", "bench", "--target={{.Origin}}", "--host=" + host, "--tls",
-			"--tls-certificate-path={{.Cert}}", "--tls-private-key-path={{.Key}}", "--health-check-path=/",
-		}, missing: "go install github.com/basecamp/kamal-proxy/cmd/kamal-proxy",
 	},
 }
 
@@ -184,7 +175,7 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 		if err := p.cmd.Start(); err != nil {
 			return err
 		}
-		if err := r.ready(ctx, p, bin, vars); err != nil {
+		if err := p.ready(ctx); err != nil {
 			p.end()
 			log, _ := os.ReadFile(p.log.Name())
 			return fmt.Errorf("%w; its log ends: %s", err, tail(string(log), 600))
@@ -199,20 +190,9 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 	return p, nil
 }
 
-func (r recipe) ready(ctx context.Context, p *peer, bin string, vars map[string]any) error {
+func (p *peer) ready(ctx context.Context) error {
 	if err := waitListening(ctx, p.addr); err != nil {
 		return err
-	}
-	if len(r.after) > 0 {
-		args, err := expandAll(r.after, vars)
-		if err != nil {
-			return err
-		}
-		cmd := exec.CommandContext(ctx, bin, args...)
-		cmd.Env = p.cmd.Env
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return fmt.Errorf("%s: %w: %s", r.after[0], err, out)
-		}
 	}
 	return poll(ctx, func() error { return getOnce(p.addr) })
 }
