@@ -72,7 +72,7 @@ var recipes = []recipe{
 		missing: "go install github.com/caddyserver/caddy/v2/cmd/caddy",
 	},
 	{
-		name: "traefik", binary: "traefik", version: []string{"version"}, config: "traefik.yaml",
+		name: "traefik", binary: "traefik", version: []string{"version"}, config: "routes.traefik.yaml",
 		args: []string{
 			"--entrypoints.web.address={{.Addr}}", "--entrypoints.web.http3", "--providers.file.filename={{.Config}}",
 			"--log.level=ERROR", "--global.checknewversion=false", "--global.sendanonymoususage=false",
