@@ -21,7 +21,7 @@ func (c claim) String() string {
 // settle decides who gets each claim. It returns the hosts that each route
 // keeps, and adds a Problem for each route that lost some.
 func (t *Table) settle(routes []*Route) [][]string {
-	holders := make(map[claim]*Route)
+	holders := make(map[claim]*Route, len(routes))
 	kept := make([][]string, len(routes))
 	lost := make([][]claim, len(routes))
 	for _, wantLive := range []bool{true, false} {

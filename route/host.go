@@ -67,6 +67,8 @@ func CompileHost(host string) (string, error) {
 	return ascii, nil
 }
 
+const applicationPort = "; the application's port goes into the option port"
+
 // notOnlyAHost finds what people write around a host name.
 func notOnlyAHost(host string) error {
 	if _, after, ok := strings.Cut(host, "`"); ok {
@@ -88,10 +90,10 @@ func notOnlyAHost(host string) error {
 		return hostError(host, "is more than one name", "write a comma between names")
 	}
 	if name, port, ok := strings.Cut(host, ":"); ok && !strings.Contains(port, ":") {
-		return hostError(host, "has a port", "write the name alone: "+name+"; the application's port goes into the option port")
+		return hostError(host, "has a port", "write the name alone: "+name+applicationPort)
 	}
 	if name, _, ok := strings.Cut(host, "]:"); ok {
-		return hostError(host, "has a port", "write the address alone: "+strings.TrimPrefix(name, "["))
+		return hostError(host, "has a port", "write the address alone: "+strings.TrimPrefix(name, "[")+applicationPort)
 	}
 	return nil
 }

@@ -104,13 +104,16 @@ func (p *Parser) namesHost(values label.Values) bool {
 func (p *Parser) noHost(source, name string, groups map[string]label.Values) label.Problem {
 	key := label.Key(name, hostOption)
 	problem := label.Problem{Source: source, Key: key, Why: "is missing", Fix: "add it, for example " + key + ": app.example.com"}
-	given := slices.Sorted(maps.Keys(groups[name]))[0]
-	for _, other := range slices.Sorted(maps.Keys(groups)) {
-		if other != name && p.namesHost(groups[other]) {
-			problem.Why = "is missing, so that " + label.Key(name, given) + " belongs to no route, and no route of this container is served"
-			problem.Fix = "add it, or did you mean " + label.Key(other, given) + "?"
-			break
-		}
+	others := slices.DeleteFunc(slices.Sorted(maps.Keys(groups)), func(other string) bool { return !p.namesHost(groups[other]) })
+	if len(others) == 0 {
+		return problem
 	}
+	meant := others[0]
+	if near := label.Nearest(name, others); near != "" {
+		meant = near
+	}
+	given := slices.Sorted(maps.Keys(groups[name]))[0]
+	problem.Why = "is missing, so that " + label.Key(name, given) + " belongs to no route, and no route of this container is served"
+	problem.Fix = "add it, or did you mean " + label.Key(meant, given) + "?"
 	return problem
 }

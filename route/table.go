@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"cmp"
 	"net/netip"
-	"net/url"
 	"slices"
 
 	"portway/label"
@@ -37,7 +36,7 @@ type entry struct {
 func NewTable(routes []*Route, problems []label.Problem) *Table {
 	t := &Table{
 		problems: slices.Clone(problems),
-		exact:    make(map[string]site),
+		exact:    make(map[string]site, len(routes)),
 		wild:     make(map[string]site),
 	}
 	for i, hosts := range t.settle(routes) {
@@ -62,9 +61,9 @@ func NewTable(routes []*Route, problems []label.Problem) *Table {
 
 // serve makes r, whose claims are settled, known to Lookup.
 func (t *Table) serve(r *Route) {
-	e := entry{prefix: r.Path, decoded: r.Path, route: r}
-	if decoded, err := url.PathUnescape(r.Path); err == nil {
-		e.decoded = decoded
+	e := entry{prefix: r.Path, decoded: "/", route: r}
+	if r.Path != "/" {
+		e.decoded = string(obligingly.appendTo(nil, []byte(r.Path)))
 	}
 	for _, host := range r.Hosts {
 		if len(host) > 2 && host[:2] == "*." {
@@ -149,7 +148,7 @@ func (s site) find(path []byte) *Route {
 		return s[0].route
 	}
 	if plain(path) {
-		return s.match(path, readings[0])
+		return s.match(path)
 	}
 	return s.findOdd(path)
 }
@@ -157,26 +156,26 @@ func (s site) find(path []byte) *Route {
 // findOdd is find for a path that servers may read differently.
 func (s site) findOdd(path []byte) *Route {
 	var buf [1024]byte
-	var found *Route
-	for i, reading := range readings {
-		r := s.match(reading.appendTo(buf[:0], path), reading)
-		if i > 0 && r != found {
+	r := s.match(normally.appendTo(buf[:0], path))
+	if r != s.match(literally.appendTo(buf[:0], path)) {
+		return nil
+	}
+	path = obligingly.appendTo(buf[:0], path)
+	for _, e := range s {
+		if below(path, e.decoded) {
+			if e.route == r {
+				return r
+			}
 			return nil
 		}
-		found = r
 	}
-	return found
+	return nil
 }
 
-// match returns the route with the longest prefix of path, which is as reading
-// has it.
-func (s site) match(path []byte, as reading) *Route {
+// match returns the route with the longest prefix of path.
+func (s site) match(path []byte) *Route {
 	for i := range s {
-		prefix := s[i].prefix
-		if as.decodeAll {
-			prefix = s[i].decoded
-		}
-		if hasPrefix(path, prefix) {
+		if below(path, s[i].prefix) {
 			return s[i].route
 		}
 	}
@@ -185,13 +184,13 @@ func (s site) match(path []byte, as reading) *Route {
 
 // Routes returns all routes in the order given to NewTable, Route.Index being
 // the place. Neither the slice nor the routes may be changed.
-func (t *Table) Routes() []*Route { return slices.Clip(t.routes) }
+func (t *Table) Routes() []*Route { return t.routes }
 
 // Problems returns what was rejected, and why: first what NewTable was given,
 // then lost claims. The slice may not be changed.
-func (t *Table) Problems() []label.Problem { return slices.Clip(t.problems) }
+func (t *Table) Problems() []label.Problem { return t.problems }
 
 // Names returns, sorted and without duplicates, the hosts that need a
 // certificate: those of routes whose HTTPS is not Off. The slice may not be
 // changed.
-func (t *Table) Names() []string { return slices.Clip(t.names) }
+func (t *Table) Names() []string { return t.names }
