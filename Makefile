@@ -1,0 +1,65 @@
+# Everything a contributor does. `make` alone lists it.
+GO      ?= go
+ARCH    ?= $(shell $(GO) env GOARCH)
+VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+FUZZTIME ?= 30s
+STATIC  := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -ldflags="-s -w -X main.version=$(VERSION)"
+
+.PHONY: help
+help: ## list the targets
+	@awk -F ':.*## ' '/^[a-z0-9-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## build portway for this machine into dist/
+	$(GO) build -trimpath -ldflags="-X main.version=$(VERSION)" -o dist/portway ./cmd/portway
+
+.PHONY: test
+test: ## run every test; gets the tools it needs, starts a Docker engine if there is none
+	@scripts/test
+
+.PHONY: race
+race: ## run all tests with the race detector, as go test prints them
+	$(GO) test -race -timeout 15m ./...
+
+.PHONY: fuzz
+fuzz: ## run each fuzz target for FUZZTIME (30s)
+	@scripts/fuzz $(FUZZTIME)
+
+.PHONY: lint
+lint: ## check formatting and lint
+	@scripts/tool golangci-lint
+	@.cache/bin/golangci-lint fmt --diff
+	@.cache/bin/golangci-lint run
+
+.PHONY: generate
+generate: ## write the generated docs and files again
+	$(GO) generate ./...
+
+.PHONY: binaries
+binaries: ## build the static Linux binaries that images are made of (ARCH=amd64 or arm64)
+	@$(STATIC) -o dist/portway-$(ARCH) ./cmd/portway
+	@$(STATIC) -o dist/whoami-$(ARCH) ./cmd/whoami
+	@mkdir -p -m 700 dist/rootfs/data dist/rootfs/run/portway
+
+.PHONY: images
+images: binaries ## build the images portway and portway-whoami, without a registry
+	docker build -q --target prebuilt --platform linux/$(ARCH) --build-arg TARGETARCH=$(ARCH) --build-arg VERSION=$(VERSION) -t portway .
+	docker build -q --target prebuilt --platform linux/$(ARCH) --build-arg TARGETARCH=$(ARCH) -t portway-whoami -f cmd/whoami/Dockerfile .
+
+.PHONY: demo
+demo: ## build the images, start the quickstart, wait for https://whoami.localhost
+	@scripts/engine || true
+	@$(GO) run ./internal/demo up
+
+.PHONY: demo-down
+demo-down: ## remove all that make demo made
+	@$(GO) run ./internal/demo down
+	@scripts/engine stop
+
+.PHONY: bench
+bench: ## measure Portway beside its peers (takes long; needs a quiet machine)
+	$(GO) run ./bench
+
+.PHONY: clean
+clean: ## remove dist/ and .cache/
+	rm -rf dist .cache
