@@ -180,6 +180,7 @@ type Exchange struct {
 
 	mu       sync.Mutex
 	canceled error
+	finished bool
 	ctx      context.Context // made only when asked for
 	cancel   context.CancelCauseFunc
 
@@ -292,6 +293,8 @@ func (ex *Exchange) Context() context.Context {
 		ex.ctx, ex.cancel = context.WithCancelCause(context.Background())
 		if ex.canceled != nil {
 			ex.cancel(ex.canceled)
+		} else if ex.finished {
+			ex.cancel(context.Canceled)
 		}
 	}
 	return ex.ctx
@@ -308,6 +311,7 @@ func (ex *Exchange) Finish(sent int64, err error) {
 		_ = ex.Request.Body.Close()
 	}
 	ex.mu.Lock()
+	ex.finished = true
 	cancel := ex.cancel
 	ex.mu.Unlock()
 	if cancel != nil {
@@ -347,7 +351,7 @@ func (ex *Exchange) reset() {
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
 	ex.Conn, ex.Front, ex.RouteName = nil, nil, ""
 	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
-	ex.hasID = false
+	ex.hasID, ex.finished = false, false
 	clear(ex.done)
 	ex.done = ex.done[:0]
 	ex.canceled, ex.aborter, ex.ctx, ex.cancel = nil, nil, nil, nil

@@ -1,0 +1,101 @@
+package exchange
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"sync"
+	"time"
+)
+
+var errBodyClosed = errors.New("the request's body was closed")
+
+// httpBody is the body of a request through net/http.
+type httpBody struct {
+	x  *httpExchange
+	ex *Exchange
+	h1 bool
+
+	reading sync.Mutex // held while a Read is under way
+	armed   time.Time  // when the read deadline was set
+
+	mu     sync.Mutex
+	busy   bool
+	closed bool
+	eof    bool
+}
+
+var _ Body = (*httpBody)(nil)
+
+// Read reads content. Silence of the client is limited.
+func (b *httpBody) Read(p []byte) (int, error) {
+	b.reading.Lock()
+	defer b.reading.Unlock()
+	b.mu.Lock()
+	if b.closed || b.eof {
+		defer b.mu.Unlock()
+		if b.eof && !b.closed {
+			return 0, io.EOF
+		}
+		return 0, errBodyClosed
+	}
+	b.busy = true
+	if idle := b.x.idle; idle > 0 {
+		if now := time.Now(); now.Sub(b.armed) > idle/4 {
+			b.armed = now
+			_ = b.x.control.SetReadDeadline(now.Add(idle))
+		}
+	}
+	b.mu.Unlock()
+
+	n, err := b.x.r.Body.Read(p)
+
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.busy = false
+	switch {
+	case err == io.EOF:
+		for name, values := range b.x.r.Trailer {
+			for _, value := range values {
+				b.ex.Request.Trailers.AddString(name, value)
+			}
+		}
+		b.eof = true
+		if b.x.idle > 0 {
+			_ = b.x.control.SetReadDeadline(time.Time{}) // from here on, silence is right
+		}
+	case b.closed:
+		err = errBodyClosed
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		err = fmt.Errorf("the client sent nothing for %v in the middle of its request: %w", b.x.idle, err)
+	case err != nil:
+		err = clientGone(err)
+	}
+	return n, err
+}
+
+// Close gives up the rest.
+func (b *httpBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed {
+		return nil
+	}
+	b.closed = true
+	switch {
+	case b.eof:
+	case !b.h1:
+		return b.x.r.Body.Close() // in HTTP/2, that ends a Read
+	case b.busy:
+		return b.x.control.SetReadDeadline(time.Unix(1, 0))
+	}
+	return nil
+}
+
+// ended tells whether the whole body was read.
+func (b *httpBody) ended() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.eof
+}

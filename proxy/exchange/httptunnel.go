@@ -1,0 +1,119 @@
+package exchange
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// switchProtocols takes the connection out of net/http's hands and copies both
+// ways until both ends are done.
+func (x *httpExchange) switchProtocols(ex *Exchange) error {
+	tunnel := ex.Response.Tunnel
+	if tunnel == nil || len(ex.Request.Upgrade) == 0 {
+		return errors.New("switching protocols without a tunnel, or to a client that did not ask")
+	}
+	defer func() { _ = tunnel.Close() }()
+	conn, rw, err := x.control.Hijack()
+	if err != nil {
+		return fmt.Errorf("cannot take over the connection: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	h := http.Header{}
+	copyFields(h, &ex.Response.Fields)
+	h["Connection"] = []string{"Upgrade"}
+	h["Upgrade"] = []string{string(ex.Request.Upgrade)}
+	_ = conn.SetWriteDeadline(deadline(x.idle))
+	_, _ = rw.WriteString("HTTP/1.1 101 Switching Protocols\r\n")
+	_ = h.Write(rw)
+	_, _ = rw.WriteString("\r\n")
+	if err := rw.Flush(); err != nil {
+		return clientGone(err)
+	}
+	_ = conn.SetDeadline(time.Time{})
+	x.sent = relay(&clientSide{conn, rw}, tunnel, x.idle)
+	return nil
+}
+
+func deadline(idle time.Duration) time.Time {
+	if idle <= 0 {
+		return time.Time{}
+	}
+	return time.Now().Add(idle)
+}
+
+// clientSide is a hijacked connection, with what was read of it already.
+type clientSide struct {
+	net.Conn
+	buffered io.Reader
+}
+
+var _ Tunnel = (*clientSide)(nil)
+
+func (c *clientSide) Read(p []byte) (int, error) { return c.buffered.Read(p) }
+
+func (c *clientSide) CloseWrite() error {
+	if half, ok := c.Conn.(interface{ CloseWrite() error }); ok {
+		return half.CloseWrite()
+	}
+	return c.Close()
+}
+
+// relay copies in both directions until both have ended. When one has, the
+// other may be silent for idle at most, since its reader may be gone. How a tunnel
+// ends is its users' affair: there is no error. sent counts bytes towards the
+// client.
+func relay(client, origin Tunnel, idle time.Duration) (sent int64) {
+	closeBoth := func() {
+		_ = client.Close()
+		_ = origin.Close()
+	}
+	var half atomic.Pointer[time.Timer] // set when one direction has ended
+	one := func(dst, src Tunnel) (n int64) {
+		buf := buffers.Get().(*[bufferSize]byte)
+		defer buffers.Put(buf)
+		var err error
+		for {
+			var m int
+			m, err = src.Read(buf[:])
+			if m > 0 {
+				if _, werr := dst.Write(buf[:m]); werr != nil {
+					err = werr
+					break
+				}
+				n += int64(m)
+				if t := half.Load(); t != nil {
+					t.Reset(idle)
+				}
+			}
+			if err != nil {
+				break
+			}
+		}
+		if err == io.EOF {
+			err = dst.CloseWrite()
+		}
+		if err != nil {
+			closeBoth()
+		} else if idle > 0 && half.Load() == nil {
+			if t := time.AfterFunc(idle, closeBoth); !half.CompareAndSwap(nil, t) {
+				t.Stop()
+			}
+		}
+		return n
+	}
+	var up sync.WaitGroup
+	up.Go(func() { one(origin, client) })
+	sent = one(client, origin)
+	up.Wait()
+	closeBoth()
+	if t := half.Load(); t != nil {
+		t.Stop()
+	}
+	return sent
+}
