@@ -3,14 +3,19 @@ package route
 import (
 	"net/netip"
 	"strings"
+	"unicode/utf8"
 
 	"golang.org/x/net/idna"
 
 	"portway/label"
 )
 
-// maxHost is the longest host name in DNS, without a trailing dot.
-const maxHost = 253
+// maxHost is the longest host name in DNS, without a trailing dot; no name in
+// another script that is longer than maxWritten can end up shorter than that.
+const (
+	maxHost    = 253
+	maxWritten = 4 * maxHost
+)
 
 // profile maps names as browsers do (UTS #46, non-transitional, hyphens
 // anywhere); which ASCII characters are allowed is checked afterwards, since
@@ -33,6 +38,9 @@ func CompileHost(host string) (string, error) {
 	if host == "" {
 		return "", hostError("", "is empty", "write a host name")
 	}
+	if len(host) > maxWritten { // converting takes more than linear time
+		return "", hostError(host, "is longer than 253 characters", "write a shorter name")
+	}
 	if err := notOnlyAHost(host); err != nil {
 		return "", err
 	}
@@ -51,7 +59,7 @@ func CompileHost(host string) (string, error) {
 		return "", hostError(host, "has a * that is no whole first label", "write *.example.com for every name one level below example.com")
 	}
 	ascii, err := profile.ToASCII(name)
-	if err != nil {
+	if err != nil || !utf8.ValidString(name) {
 		return "", hostError(host, "is no host name", "write letters, digits, - and dots only")
 	}
 	ascii = strings.TrimSuffix(ascii, ".")

@@ -91,6 +91,7 @@ func TestCompileHostProblems(t *testing.T) {
 		{"*.1.2.3", `"*.1.2.3" looks like an IP address, and is none; write four numbers from 0 to 255 like 192.168.1.10, or a name`},
 		{"fe80::1%eth0", `"fe80::1%eth0" has a zone, which no browser sends; write fe80::1`},
 		{long + ".example", `"` + long + `.example" has a label longer than 63 characters; write a shorter name`},
+		{strings.Repeat("é", 1000), `"` + strings.Repeat("é", 40) + `…" is longer than 253 characters; write a shorter name`},
 		{strings.Repeat("a.", 126) + "aa", `"` + strings.Repeat("a.", 40) + `…" is longer than 253 characters; write a shorter name`},
 	} {
 		got, err := route.CompileHost(tt.host)

@@ -16,9 +16,6 @@ func CompilePath(path string) (string, error) {
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		return "", pathError(path, "has more than a path", "write "+path[:i])
 	}
-	if strings.Contains(path, "*") {
-		return "", pathError(path, "has a *", "write the path alone; what is below it is always included")
-	}
 	if path = strings.TrimRight(path, "/"); path == "" {
 		return "/", nil
 	}
@@ -30,6 +27,8 @@ func CompilePath(path string) (string, error) {
 			}
 		}
 		switch {
+		case c == '*':
+			return "", pathError(path, "has a *", "write the path alone; what is below it is always included")
 		case c < ' ' || c == 0x7f:
 			return "", pathError(path, "has a control character", "remove it")
 		case c == ';' || c == '\\' || c == '/' && escaped:
