@@ -1,5 +1,7 @@
 package route
 
+//go:generate go run portway/internal/docgen ../docs/labels.md
+
 import (
 	"slices"
 
