@@ -1,0 +1,179 @@
+package h1
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portway/proxy/exchange"
+	"portway/proxy/wire"
+)
+
+// maxDrain is how much content that nobody wants is read so that the connection
+// can be kept.
+const maxDrain = 256 << 10
+
+var errBodyClosed = errors.New("request body read after it was closed or the exchange ended")
+
+// requestBody is the content of a request. The handler, or another goroutine of
+// its exchange, reads it while the connection's goroutine may be writing the
+// response.
+type requestBody struct {
+	conn   *conn
+	reader BodyReader
+	// expect is true as long as the client waits for 100 Continue and has no content
+	// sent of its own accord.
+	expect atomic.Bool
+
+	mu          sync.Mutex
+	reading     bool
+	closed      bool
+	interrupted bool // the deadline for reads is past
+}
+
+var (
+	_ exchange.Body     = (*requestBody)(nil)
+	_ exchange.Buffered = (*requestBody)(nil)
+)
+
+// start begins with the request whose head was rh; rest was read behind it.
+func (b *requestBody) start(rh *RequestHead, rest []byte, trailers *exchange.Fields) {
+	b.reader.Reset(rh.Framing, rest, b.conn.nc, trailers, b.conn.srv.Limits)
+	b.expect.Store(rh.ExpectContinue)
+	b.mu.Lock()
+	b.closed = false
+	b.mu.Unlock()
+}
+
+// enter makes sure that Read and Buffered have the reader for themselves.
+func (b *requestBody) enter() bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.closed || b.reading {
+		return false
+	}
+	b.reading = true
+	return true
+}
+
+func (b *requestBody) leave() (closed bool) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.reading = false
+	return b.closed
+}
+
+// Read yields content. ErrSlowClient, exchange.ErrClientGone and *SyntaxError say
+// what the client did wrong.
+func (b *requestBody) Read(p []byte) (int, error) {
+	if !b.enter() {
+		return 0, errBodyClosed
+	}
+	c := b.conn
+	wait := b.reader.Buffered() == 0 && !b.reader.Done()
+	if b.expect.Load() && (!wait || c.sendEarly(continueLine)) {
+		b.expect.Store(false)
+	}
+	if wait {
+		c.recv.set(receiving)
+	}
+	n, err := b.reader.Read(p)
+	next := paused
+	if b.reader.Done() {
+		next = waiting
+	}
+	slow := !c.recv.change(next)
+	closed := b.leave()
+	switch {
+	case err == nil || err == io.EOF:
+		return n, err
+	case closed:
+		return n, errBodyClosed
+	case slow:
+		return n, fmt.Errorf("%w: nothing came of the request's content for %v", ErrSlowClient, c.srv.limits.Body)
+	}
+	var syntax *SyntaxError
+	if errors.As(err, &syntax) {
+		return n, err
+	}
+	c.cancel(exchange.ErrClientGone)
+	return n, fmt.Errorf("%w in the middle of the request's content", exchange.ErrClientGone)
+}
+
+// Buffered tells how much content is at hand.
+func (b *requestBody) Buffered() int {
+	if !b.enter() {
+		return 0
+	}
+	n := b.reader.Buffered()
+	b.leave()
+	return n
+}
+
+// Close makes Read fail from now on. What was not read is dealt with when the
+// exchange is over.
+func (b *requestBody) Close() error {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.closed = true
+	if b.reading && !b.interrupted {
+		b.interrupted = true
+		b.conn.wakeReader()
+	}
+	return nil
+}
+
+// endsConnection tells, when the response begins, that the connection cannot be
+// used again: too much content is left that nobody has asked for, or nobody knows
+// whether it will come at all.
+func (b *requestBody) endsConnection() bool {
+	if b.expect.Load() {
+		return true
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return !b.reading && b.reader.kind == FixedLength && b.reader.left > maxDrain
+}
+
+// settle reads what is left of the content, once the exchange is over, and tells
+// whether its end was reached.
+func (b *requestBody) settle() bool {
+	c := b.conn
+	if b.interrupted {
+		b.interrupted = false
+		b.reader.resume()
+		_ = c.nc.SetReadDeadline(time.Time{})
+	}
+	if b.expect.Load() || c.recv.phase() == expired {
+		return false
+	}
+	if b.reader.ended() {
+		return true
+	}
+	c.recv.set(draining)
+	buf := wire.Get(wire.Small)
+	defer wire.Put(buf)
+	for n := 0; n < maxDrain; {
+		k, err := b.reader.Read(buf)
+		if n += k; err != nil {
+			return err == io.EOF
+		}
+	}
+	return false
+}
+
+// ended tells whether the end of the message was reached, though some content may
+// not have been read.
+func (b *BodyReader) ended() bool { return b.err == io.EOF }
+
+// resume forgets that a read was interrupted.
+func (b *BodyReader) resume() {
+	var timeout net.Error
+	if errors.As(b.err, &timeout) && timeout.Timeout() {
+		b.err = nil
+	}
+}
