@@ -1,0 +1,111 @@
+package admin_test
+
+import (
+	"encoding/json"
+	"errors"
+	"net/http"
+	"net/http/httptest"
+	"testing"
+	"time"
+
+	"portway/admin"
+	"portway/label"
+	"portway/route"
+)
+
+func get(h http.Handler, path string) *httptest.ResponseRecorder {
+	w := httptest.NewRecorder()
+	h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, path, nil))
+	return w
+}
+
+func TestHealthFollowsTheTable(t *testing.T) {
+	t.Parallel()
+	s := admin.New(admin.Config{})
+	want := func(when string, status int, body string) {
+		t.Helper()
+		if w := get(s, "/healthz"); w.Code != status || w.Body.String() != body {
+			t.Errorf("%s: %d %q", when, w.Code, w.Body)
+		}
+	}
+	want("at first", 503, "starting: the routes are not read yet\n")
+	// No container has a label yet, which is no reason to be restarted.
+	s.SetTable(route.NewTable(nil, nil))
+	want("with an empty table", 200, "ok\n")
+	s.Draining()
+	want("while draining", 503, "shutting down: finishing requests in flight\n")
+}
+
+func TestStatus(t *testing.T) {
+	t.Parallel()
+	next := time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+	s := admin.New(admin.Config{
+		Version: "1.2.3",
+		Certificates: func() []admin.Certificate {
+			return []admin.Certificate{{Name: "blog.example.com", State: "failed", LastError: "no such name", NextTry: &next, Attempts: 2}}
+		},
+	})
+	s.SetTable(route.NewTable([]*route.Route{{
+		ID: "compose:blog/web/default", Name: "blog/web", Source: `container "blog-web-1"`,
+		Hosts: []string{"blog.example.com"}, Path: "/", HTTPS: route.Redirect,
+		Upstreams: []route.Upstream{{ID: "1", Name: "blog-web-1", Network: "tcp", Address: "172.18.0.3:80", Scheme: route.HTTP, State: route.Unhealthy, Reason: "its health check fails"}},
+	}}, []label.Problem{{Source: `container "x"`, Key: "portway.hots", Why: "unknown label", Fix: "did you mean portway.host?"}}))
+	var got admin.Status
+	if err := json.Unmarshal(get(s, "/v1/status").Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if !got.Healthy || got.Version != "1.2.3" || len(got.Routes) != 1 || len(got.Problems) != 1 || len(got.Certificates) != 1 {
+		t.Fatalf("%+v", got)
+	}
+	if r := got.Routes[0]; r.Name != "blog/web" || r.HTTPS != "redirect" || len(r.Upstreams) != 1 ||
+		r.Upstreams[0] != (admin.Upstream{Name: "blog-web-1", Address: "172.18.0.3:80", Scheme: "http", State: route.Unhealthy.String(), Reason: "its health check fails"}) {
+		t.Errorf("route %+v", r)
+	}
+	if p := got.Problems[0]; p != (admin.Problem{Source: `container "x"`, Label: "portway.hots", Why: "unknown label", Fix: "did you mean portway.host?"}) {
+		t.Errorf("problem %+v", p)
+	}
+	if c := got.Certificates[0]; c.Attempts != 2 || !c.NextTry.Equal(next) || c.NotAfter != nil {
+		t.Errorf("certificate %+v", c)
+	}
+}
+
+// Programs that read the status get lists, never null.
+func TestStatusBeforeTheFirstTable(t *testing.T) {
+	t.Parallel()
+	var got map[string]any
+	if err := json.Unmarshal(get(admin.New(admin.Config{}), "/v1/status").Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	for _, key := range []string{"routes", "problems", "certificates"} {
+		if _, ok := got[key].([]any); !ok {
+			t.Errorf("%s is %v", key, got[key])
+		}
+	}
+	if got["healthy"] != false || got["reason"] == "" {
+		t.Errorf("healthy %v, reason %v", got["healthy"], got["reason"])
+	}
+}
+
+func TestRoot(t *testing.T) {
+	t.Parallel()
+	ok := admin.New(admin.Config{Root: func() ([]byte, string, error) { return []byte("PEM"), "/data/ca.crt", nil }})
+	if w := get(ok, "/v1/ca"); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
+		t.Errorf("%d %s", w.Code, w.Body)
+	}
+	broken := admin.New(admin.Config{Root: func() ([]byte, string, error) { return nil, "", errors.New("the disk is full") }})
+	if w := get(broken, "/v1/ca"); w.Code != 500 || w.Body.String() != "the disk is full\n" {
+		t.Errorf("%d %q", w.Code, w.Body)
+	}
+	if w := get(admin.New(admin.Config{}), "/v1/ca"); w.Code != 404 {
+		t.Errorf("without a CA: %d", w.Code)
+	}
+}
+
+func TestOnlyReads(t *testing.T) {
+	t.Parallel()
+	w := httptest.NewRecorder()
+	admin.New(admin.Config{}).ServeHTTP(w, httptest.NewRequest(http.MethodPost, "/v1/status", nil))
+	if w.Code != http.StatusMethodNotAllowed {
+		t.Errorf("POST is answered %d", w.Code)
+	}
+}

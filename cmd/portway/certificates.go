@@ -1,0 +1,69 @@
+package main
+
+import (
+	"net/http"
+	"time"
+
+	"portway/admin"
+	"portway/certs"
+	"portway/proxy"
+)
+
+// certificates fits package certs to what packages proxy and admin ask for.
+type certificates struct{ *certs.Manager }
+
+var _ proxy.Certificates = certificates{}
+
+// HTTPChallenge answers ACME's requests, and those for the internal CA's root,
+// on plain HTTP of any host, ahead of redirects.
+func (c certificates) HTTPChallenge(next http.Handler) http.Handler {
+	challenge := c.Manager.HTTPChallenge(next)
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != caPath {
+			challenge.ServeHTTP(w, r)
+			return
+		}
+		pem, _, err := c.Root()
+		if err != nil {
+			http.Error(w, "the internal CA's root cannot be read: "+err.Error(), http.StatusInternalServerError)
+			return
+		}
+		// The type that makes phones and browsers offer to install it.
+		w.Header().Set("Content-Type", "application/x-x509-ca-cert")
+		w.Header().Set("Content-Disposition", `attachment; filename="portway-ca.crt"`)
+		_, _ = w.Write(pem)
+	})
+}
+
+// Hold tells visitors of a host whose certificate is not there yet why.
+func (c certificates) Hold(host string) (why string, retry time.Duration, hold bool) {
+	s := c.Status(host)
+	switch s.State {
+	case certs.Pending:
+		return "Its certificate is being obtained; this takes a few seconds.", 5 * time.Second, true
+	case certs.Failed:
+		return "Its certificate could not be obtained: " + s.LastError, max(time.Until(s.NextTry), time.Second), true
+	default:
+		return "", 0, false
+	}
+}
+
+// describe lists all certificates for the status.
+func (c certificates) describe() []admin.Certificate {
+	var all []admin.Certificate
+	for _, s := range c.All() {
+		all = append(all, admin.Certificate{
+			Name: s.Name, State: string(s.State), Issuer: s.Issuer, LastError: s.LastError, Attempts: s.Attempts,
+			NotAfter: known(s.NotAfter), NextTry: known(s.NextTry),
+		})
+	}
+	return all
+}
+
+// known is nil for the zero time, which JSON would show as the year 1.
+func known(t time.Time) *time.Time {
+	if t.IsZero() {
+		return nil
+	}
+	return &t
+}

@@ -1,0 +1,47 @@
+package main
+
+import (
+	"log/slog"
+
+	"portway/label"
+)
+
+// problemLog logs each problem of the tables once when it appears and once
+// when it is solved, however many tables come in between. It is used by one
+// goroutine.
+type problemLog struct {
+	logger *slog.Logger
+	known  map[label.Problem]bool
+}
+
+// update takes the problems of the newest table.
+func (l *problemLog) update(problems []label.Problem) {
+	now := make(map[label.Problem]bool, len(problems))
+	for _, p := range problems {
+		if now[p] {
+			continue
+		}
+		now[p] = true
+		if !l.known[p] {
+			l.logger.Warn("problem", attrs(p)...)
+		}
+	}
+	for p := range l.known {
+		if !now[p] {
+			l.logger.Info("problem solved", attrs(p)...)
+		}
+	}
+	l.known = now
+}
+
+func attrs(p label.Problem) []any {
+	a := []any{"source", p.Source}
+	if p.Key != "" {
+		a = append(a, "label", p.Key)
+	}
+	a = append(a, "why", p.Why)
+	if p.Fix != "" {
+		a = append(a, "fix", p.Fix)
+	}
+	return a
+}

@@ -1,0 +1,206 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"strconv"
+	"time"
+
+	"golang.org/x/sync/errgroup"
+
+	"portway/admin"
+	"portway/certs"
+	"portway/discovery"
+	"portway/proxy"
+	"portway/route"
+)
+
+const (
+	dockerSocket = "unix:///var/run/docker.sock"
+	staging      = "https://acme-staging-v02.api.letsencrypt.org/directory" // Let's Encrypt's
+)
+
+// Run serves until a signal or a failure ends it. The order matters: what
+// needs root comes before giving it up, what writes files comes after.
+func (r *runCmd) Run(inv *invocation, c *cli) error {
+	level := new(slog.LevelVar)
+	level.Set(parseLevel(r.LogLevel))
+	logger := newLogger(os.Stderr, r.LogFormat, level)
+	logger.Info("starting", "version", versionString(), "settings_file", cmp.Or(inv.sources.path, "none"))
+
+	engine, err := r.dial(inv)
+	if err != nil {
+		return err
+	}
+	if err := r.giveUpRoot(inv, c, logger); err != nil {
+		return err
+	}
+	manager, err := certs.New(r.certs(logger))
+	if err != nil {
+		return fmt.Errorf("certificates: %w", err)
+	}
+	certificates := certificates{manager}
+	server, err := proxy.New(proxy.Config{
+		HTTP:      r.HTTP,
+		HTTPS:     r.HTTPS,
+		Trusted:   flatten(r.TrustedProxies),
+		HTTPSPort: int(r.HTTPSPort),
+		Drain:     time.Duration(r.Drain),
+		Certs:     certificates,
+		Logger:    logger,
+	})
+	if err != nil {
+		return err
+	}
+	status := admin.New(admin.Config{Version: versionString(), Certificates: certificates.describe, Root: manager.Root})
+	control, err := openControl(c.Control)
+	if err != nil {
+		// Serving matters more than being asked about it.
+		logger.Warn("no control socket: healthcheck and trust will not work", "path", c.Control, "error", err,
+			"fix", "make its folder writable (in a read-only container: tmpfs), or set control: off")
+	}
+	problems := &problemLog{logger: logger}
+	emit := func(t *route.Table) {
+		server.SetTable(t)
+		if len(r.HTTPS) > 0 {
+			manager.SetNames(t.Names())
+		}
+		status.SetTable(t)
+		problems.update(t.Problems())
+	}
+	reloader := newReloader(inv, logger, map[string]func(*cli){
+		"log-level": func(c *cli) { level.Set(parseLevel(c.Run.LogLevel)) },
+	})
+
+	// The proxy ends first, at the signal; what it needs while it drains ends after it.
+	life, end := context.WithCancel(context.Background())
+	defer end()
+	g, life := errgroup.WithContext(life)
+	stop := untilSignal(life, logger, reloader.reload)
+	context.AfterFunc(stop, status.Draining)
+	g.Go(func() error {
+		defer end()
+		return server.Run(stop)
+	})
+	g.Go(func() error { return manager.Run(life) })
+	g.Go(func() error {
+		return discovery.Watch(life, discovery.Config{Engine: engine, Static: r.staticRoutes(), Logger: logger}, emit)
+	})
+	if control != nil {
+		g.Go(func() error { return serveControl(life, control, status, logger) })
+	}
+	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
+		return err
+	}
+	logger.Info("stopped")
+	return nil
+}
+
+// check looks for settings that contradict each other.
+func (r *runCmd) check(inv *invocation) error {
+	if r.ACMEStaging && r.ACMEDirectory != "" {
+		return &settingsError{[]string{fmt.Sprintf("%s and %s: choose one, both name a CA", inv.where("acme-staging"), inv.where("acme-directory"))}}
+	}
+	if len(r.HTTP) == 0 && len(r.HTTPS) == 0 {
+		return &settingsError{[]string{fmt.Sprintf("%s and %s: both are off, nothing would be served", inv.where("http"), inv.where("https"))}}
+	}
+	return nil
+}
+
+// endpoint is the engine to watch, or off.
+func (r *runCmd) endpoint(env map[string]string) string {
+	return cmp.Or(r.Docker, env["DOCKER_HOST"], dockerSocket)
+}
+
+// dial prepares the client, which reads its TLS files: they may be root's.
+func (r *runCmd) dial(inv *invocation) (discovery.Engine, error) {
+	host := r.endpoint(inv.sources.env)
+	if host == off {
+		return nil, nil
+	}
+	engine, err := discovery.Dial(discovery.Endpoint{Host: host, CA: r.DockerCA, Cert: r.DockerCert, Key: r.DockerKey})
+	if err != nil {
+		where := inv.where("docker")
+		if r.Docker == "" && inv.sources.env["DOCKER_HOST"] != "" {
+			where = "DOCKER_HOST"
+		}
+		return nil, fmt.Errorf("%s: %w", where, err)
+	}
+	return engine, nil
+}
+
+// giveUpRoot makes the process --user, if it was started as root. It keeps one
+// group, the one which may use the engine's socket.
+func (r *runCmd) giveUpRoot(inv *invocation, c *cli, logger *slog.Logger) error {
+	if os.Geteuid() != 0 {
+		return nil
+	}
+	if c.User == "" {
+		logger.Warn("running as root", "fix", "set user: UID:GID, or start Portway as an ordinary user")
+		return nil
+	}
+	id, err := parseIdentity(c.User)
+	if err != nil {
+		return &settingsError{[]string{inv.where("user") + ": " + err.Error()}}
+	}
+	if id.uid == 0 {
+		logger.Warn("running as root, as --user says")
+		return nil
+	}
+	if err := prepareStorage(r.Storage, id); err != nil {
+		logger.Warn(err.Error(), "fix", fmt.Sprintf("make the folder writable for user %d", id.uid))
+	}
+	var groups []int
+	if gid, ok := socketGroup(r.endpoint(inv.sources.env), logger); ok {
+		groups = append(groups, gid)
+	}
+	if err := dropPrivileges(id, groups); err != nil {
+		return fmt.Errorf("cannot give up root: %w; with cap_drop, add cap_add: [SETUID, SETGID], or start as an ordinary user with user: \"%s\"", err, c.User)
+	}
+	logger.Info("gave up root", "uid", id.uid, "gid", id.gid, "groups", groups)
+	return nil
+}
+
+// certs is the policy for certificates. Challenges arrive where we listen.
+func (r *runCmd) certs(logger *slog.Logger) certs.Config {
+	cfg := certs.Config{
+		Storage: r.Storage, Directory: r.ACMEDirectory, Roots: r.ACMERoots, Email: r.Email, Internal: r.InternalCA,
+		HTTPPort: firstPort(r.HTTP), TLSPort: firstPort(r.HTTPS), Logger: logger,
+	}
+	if r.ACMEStaging {
+		cfg.Directory = staging
+	}
+	return cfg
+}
+
+func firstPort(a addresses) int {
+	if len(a) == 0 {
+		return 0
+	}
+	_, text, _ := net.SplitHostPort(a[0]) // checked when it was parsed
+	n, _ := strconv.Atoi(text)
+	return n
+}
+
+// staticRoutes is the folder of static route files, or none.
+func (r *runCmd) staticRoutes() string {
+	if r.Routes != "" {
+		return r.Routes
+	}
+	if info, err := os.Stat(defaultRoutes); err == nil && info.IsDir() {
+		return defaultRoutes
+	}
+	return ""
+}
+
+func openControl(path string) (net.Listener, error) {
+	if path == off {
+		return nil, nil
+	}
+	return listenControl(path)
+}

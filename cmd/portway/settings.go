@@ -1,0 +1,105 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"strconv"
+
+	"github.com/alecthomas/kong"
+)
+
+const description = `Portway gives every container with a portway.host label its own HTTPS address. To try it:
+
+	docker run -d -p 80:80 -p 443:443 -v /var/run/docker.sock:/var/run/docker.sock:ro -v portway:/data portway
+	docker run -d --label portway.host=app.localhost my-app
+
+Every flag of "portway run" is also an environment variable (--acme-staging is PORTWAY_ACME_STAGING) and a key of
+the settings file (acme-staging: true). A flag goes before the environment, the environment before the file.`
+
+// cli declares the commands and, once for flags, environment and file, every
+// setting. docs/settings.md is generated from it. A setting marked live takes
+// effect at SIGHUP, see reloader.
+type cli struct {
+	Config  string `group:"process" placeholder:"FILE" help:"Settings file (YAML). Without it, /etc/portway/portway.yaml is read if it exists."`
+	Control string `group:"process" placeholder:"PATH" default:"${control}" help:"Unix socket through which the commands healthcheck and trust reach the running Portway; off for none. Default: ${control_doc}."`
+	User    string `group:"process" placeholder:"UID[:GID]" default:"${user}" help:"Give up root for this user once the ports are open. Only when started as root. Default: ${user_doc}."`
+
+	Run         runCmd         `cmd:"" default:"withargs" help:"Serve (the default command)."`
+	Trust       trustCmd       `cmd:"" help:"Show the internal CA's root certificate and how to trust it."`
+	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running Portway whether it serves: exit status 0 or 1."`
+	Version     versionCmd     `cmd:"" help:"Show the version."`
+}
+
+// runCmd holds the settings of "portway run".
+type runCmd struct {
+	HTTP           addresses `name:"http" group:"listen" placeholder:"ADDRESS,..." default:":80" help:"Where plain HTTP is served (redirects to HTTPS, ACME challenges); off for none. Default: :80."`
+	HTTPS          addresses `name:"https" group:"listen" placeholder:"ADDRESS,..." default:":443" help:"Where HTTPS is served; off for none. Default: :443."`
+	HTTPSPort      port      `name:"https-port" group:"listen" placeholder:"PORT" help:"Port at which clients reach HTTPS, for redirects, where a port mapping or load balancer changes it. Default: that of the first --https address."`
+	TrustedProxies []ipRange `group:"listen" placeholder:"CIDR" help:"Proxies in front of Portway whose X-Forwarded-* and Forwarded fields are believed: addresses, ranges, or the word private for all private ranges. Default: none."`
+	Drain          duration  `group:"listen" placeholder:"DURATION" default:"30s" help:"How long requests in flight may take to finish after SIGTERM. Default: 30s."`
+
+	Docker     string `group:"sources" placeholder:"URL" help:"Docker or Podman engine: unix:///path, tcp://host:port, or off. Default: DOCKER_HOST, or else unix:///var/run/docker.sock."`
+	DockerCA   string `name:"docker-ca" group:"sources" placeholder:"FILE" help:"CA of a TLS-secured engine (PEM)."`
+	DockerCert string `group:"sources" placeholder:"FILE" help:"Client certificate for a TLS-secured engine (PEM)."`
+	DockerKey  string `group:"sources" placeholder:"FILE" help:"Key of that client certificate (PEM)."`
+	Routes     string `group:"sources" placeholder:"FOLDER" help:"Folder of static route files (*.yaml). Without it, /etc/portway/routes is read if it exists."`
+
+	Storage       string `group:"certs" placeholder:"FOLDER" default:"${storage}" help:"Where certificates and keys are kept. Default: ${storage_doc}."`
+	Email         string `group:"certs" placeholder:"ADDRESS" help:"Contact address for the CA."`
+	ACMEDirectory string `name:"acme-directory" group:"certs" placeholder:"URL" help:"ACME directory of the CA. Default: Let's Encrypt."`
+	ACMEStaging   bool   `name:"acme-staging" group:"certs" help:"Use Let's Encrypt's staging CA, to try things out without its rate limits. Browsers do not trust its certificates."`
+	ACMERoots     string `name:"acme-roots" group:"certs" placeholder:"FILE" help:"Roots to trust when speaking to the ACME directory (PEM). Default: the system's."`
+	InternalCA    bool   `name:"internal-ca" group:"certs" help:"Take every certificate from the internal CA, those for public names too."`
+
+	LogLevel  string `live:"" group:"log" placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: debug, info, warn or error. Default: info."`
+	LogFormat string `group:"log" placeholder:"FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json. Default: auto."`
+}
+
+var groups = []kong.Group{
+	{Key: "listen", Title: "Listening:"},
+	{Key: "sources", Title: "Where routes come from:"},
+	{Key: "certs", Title: "Certificates:"},
+	{Key: "log", Title: "Log:"},
+	{Key: "process", Title: "Process:"},
+}
+
+// Fixed places that are used where they exist and nothing else is said.
+const (
+	defaultConfig = "/etc/portway/portway.yaml"
+	defaultRoutes = "/etc/portway/routes"
+)
+
+// imageDefaults is set to "image" by the Dockerfile. It changes defaults only,
+// so that the settings file can still say otherwise; a PORTWAY_STORAGE set
+// there would win over the file.
+const imageDefaults = envPrefix + "DEFAULTS"
+
+// defaults are the defaults that depend on where Portway runs, each with the
+// words that the docs use for it.
+func defaults(env map[string]string) map[string]string {
+	vars := map[string]string{
+		"storage":     "/data",
+		"storage_doc": "/data in the image, else $XDG_DATA_HOME/portway, or ~/.local/share/portway, or /var/lib/portway for root",
+		"control":     "/run/portway/control.sock",
+		"control_doc": "$XDG_RUNTIME_DIR/portway/control.sock, or /run/portway/control.sock in the image and for root",
+		"user":        "65532:65532",
+		"user_doc":    "65532:65532 in the image, else stay root",
+	}
+	if env[imageDefaults] == "image" {
+		return vars
+	}
+	vars["user"] = ""
+	if data, home := env["XDG_DATA_HOME"], env["HOME"]; data != "" {
+		vars["storage"] = filepath.Join(data, "portway")
+	} else if home != "" && os.Geteuid() != 0 {
+		vars["storage"] = filepath.Join(home, ".local", "share", "portway")
+	} else {
+		vars["storage"] = "/var/lib/portway"
+	}
+	if runtime := env["XDG_RUNTIME_DIR"]; runtime != "" {
+		vars["control"] = filepath.Join(runtime, "portway", "control.sock")
+	} else if os.Geteuid() != 0 {
+		vars["control"] = filepath.Join(os.TempDir(), "portway-"+strconv.Itoa(os.Geteuid()), "control.sock")
+	}
+	return vars
+}

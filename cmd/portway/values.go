@@ -1,0 +1,147 @@
+package main
+
+import (
+	"encoding"
+	"errors"
+	"fmt"
+	"net"
+	"net/netip"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// off is what a setting says to do without something.
+const off = "off"
+
+// addresses is a list of addresses to listen at, or empty for "off".
+type addresses []string
+
+var _ encoding.TextUnmarshaler = (*addresses)(nil)
+
+// UnmarshalText takes "off" or addresses separated by commas: "80", ":80",
+// "127.0.0.1:80", "[::1]:80".
+func (a *addresses) UnmarshalText(text []byte) error {
+	*a = nil
+	if string(text) == off {
+		return nil
+	}
+	for _, address := range strings.Split(string(text), ",") {
+		address = strings.TrimSpace(address)
+		if !strings.Contains(address, ":") {
+			address = ":" + address
+		}
+		host, number, err := net.SplitHostPort(address)
+		if err != nil {
+			return fmt.Errorf("%q is not an address such as :80 or 127.0.0.1:80", address)
+		}
+		if _, err := netip.ParseAddr(host); host != "" && err != nil {
+			return fmt.Errorf("%q is not an IP address", host)
+		}
+		if _, err := parsePort(number); err != nil {
+			return err
+		}
+		*a = append(*a, address)
+	}
+	return nil
+}
+
+// port is a TCP port; 0 leaves the choice to others.
+type port int
+
+var _ encoding.TextUnmarshaler = (*port)(nil)
+
+// UnmarshalText takes a number from 0 to 65535.
+func (p *port) UnmarshalText(text []byte) error {
+	n, err := parsePort(string(text))
+	*p = port(n)
+	return err
+}
+
+func parsePort(s string) (int, error) {
+	n, err := strconv.ParseUint(s, 10, 16)
+	if err != nil {
+		return 0, fmt.Errorf("%q is not a port, a number from 0 to 65535", s)
+	}
+	return int(n), nil
+}
+
+// duration is a length of time that is not negative.
+type duration time.Duration
+
+var _ encoding.TextUnmarshaler = (*duration)(nil)
+
+// UnmarshalText takes "500ms", "30s", "1h30m".
+func (d *duration) UnmarshalText(text []byte) error {
+	n, err := time.ParseDuration(string(text))
+	if err != nil || n < 0 {
+		return fmt.Errorf("%q is not a time such as 30s or 5m", text)
+	}
+	*d = duration(n)
+	return nil
+}
+
+// ipRange is one or several ranges of addresses.
+type ipRange []netip.Prefix
+
+var _ encoding.TextUnmarshaler = (*ipRange)(nil)
+
+// private are the ranges that the public internet does not route (RFC 1918,
+// RFC 4193, RFC 6598 and those of the local link and host).
+var private = [...]string{
+	"127.0.0.0/8", "10.0.0.0/8", "172.16.0.0/12", "192.168.0.0/16", "169.254.0.0/16", "100.64.0.0/10",
+	"::1/128", "fc00::/7", "fe80::/10",
+}
+
+// UnmarshalText takes an address, a range in CIDR form, or "private".
+func (r *ipRange) UnmarshalText(text []byte) error {
+	*r = nil
+	switch s := strings.TrimSpace(string(text)); {
+	case s == "private":
+		for _, p := range private {
+			*r = append(*r, netip.MustParsePrefix(p))
+		}
+	case strings.Contains(s, "/"):
+		p, err := netip.ParsePrefix(s)
+		if err != nil {
+			return fmt.Errorf("%q is not a range such as 10.0.0.0/8", s)
+		}
+		if p != p.Masked() {
+			return fmt.Errorf("%q has bits set behind its prefix length; the range is %s", s, p.Masked())
+		}
+		*r = append(*r, p)
+	default:
+		a, err := netip.ParseAddr(s)
+		if err != nil {
+			return fmt.Errorf("%q is not an address, a range such as 10.0.0.0/8, or private", s)
+		}
+		*r = append(*r, netip.PrefixFrom(a, a.BitLen()))
+	}
+	return nil
+}
+
+func flatten(ranges []ipRange) []netip.Prefix {
+	var all []netip.Prefix
+	for _, r := range ranges {
+		all = append(all, r...)
+	}
+	return all
+}
+
+// identity is a user and group to run as.
+type identity struct{ uid, gid int }
+
+// parseIdentity takes "UID" or "UID:GID" in numbers (an image from scratch has
+// no /etc/passwd); the group is the user's number if it is left out.
+func parseIdentity(s string) (identity, error) {
+	user, group, both := strings.Cut(s, ":")
+	if !both {
+		group = user
+	}
+	uid, err1 := strconv.ParseUint(user, 10, 31)
+	gid, err2 := strconv.ParseUint(group, 10, 31)
+	if errors.Join(err1, err2) != nil {
+		return identity{}, fmt.Errorf("%q is not UID or UID:GID in numbers, such as 65532:65532", s)
+	}
+	return identity{int(uid), int(gid)}, nil
+}
