@@ -154,6 +154,10 @@ type Front interface {
 // ErrClientGone is the cause of cancellation when the client went away.
 var ErrClientGone = errors.New("client closed the connection")
 
+// ErrClientSlow is wrapped by the errors of a Request.Body whose client was
+// silent for too long.
+var ErrClientSlow = errors.New("client too slow")
+
 // Exchange is one request and its answer.
 type Exchange struct {
 	Request  Request

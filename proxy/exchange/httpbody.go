@@ -13,9 +13,10 @@ var errBodyClosed = errors.New("the request's body was closed")
 
 // httpBody is the body of a request through net/http.
 type httpBody struct {
-	x  *httpExchange
-	ex *Exchange
-	h1 bool
+	x    *httpExchange
+	ex   *Exchange
+	h1   bool
+	idle time.Duration // 0: no limit
 
 	reading sync.Mutex // held while a Read is under way
 	armed   time.Time  // when the read deadline was set
@@ -41,10 +42,10 @@ func (b *httpBody) Read(p []byte) (int, error) {
 		return 0, errBodyClosed
 	}
 	b.busy = true
-	if idle := b.x.idle; idle > 0 {
-		if now := time.Now(); now.Sub(b.armed) > idle/4 {
+	if b.idle > 0 {
+		if now := time.Now(); now.Sub(b.armed) > b.idle/4 {
 			b.armed = now
-			_ = b.x.control.SetReadDeadline(now.Add(idle))
+			_ = b.x.control.SetReadDeadline(now.Add(b.idle))
 		}
 	}
 	b.mu.Unlock()
@@ -62,13 +63,13 @@ func (b *httpBody) Read(p []byte) (int, error) {
 			}
 		}
 		b.eof = true
-		if b.x.idle > 0 {
+		if b.idle > 0 {
 			_ = b.x.control.SetReadDeadline(time.Time{}) // from here on, silence is right
 		}
 	case b.closed:
 		err = errBodyClosed
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		err = fmt.Errorf("the client sent nothing for %v in the middle of its request: %w", b.x.idle, err)
+		err = fmt.Errorf("%w: nothing for %v in the middle of its request", ErrClientSlow, b.idle)
 	case err != nil:
 		err = clientGone(err)
 	}

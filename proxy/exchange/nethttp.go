@@ -14,8 +14,9 @@ import (
 )
 
 // FromHTTP makes h a handler of net/http's server, for HTTP/1.1 and HTTP/2.
-// idle is the longest silence of a client in the middle of a body, while it is
-// our turn to read or to write; 0 means no limit.
+// idle is the longest silence of a client that has to send the rest of a body or
+// to take what we write; 0 means no limit. An HTTP/2 request without a length
+// may be silent: it can be one direction of a conversation, as in gRPC.
 //
 // A response that ends in an error is cut off, by closing the connection or
 // resetting the stream, so that the client does not take it for complete. The
@@ -114,6 +115,9 @@ func (x *httpExchange) fill(ex *Exchange) {
 	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
 		q.Length = r.ContentLength
 		x.body = &httpBody{x: x, ex: ex, h1: h1}
+		if h1 || r.ContentLength > 0 {
+			x.body.idle = x.idle
+		}
 		q.Body = x.body
 	}
 }
