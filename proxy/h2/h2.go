@@ -1,0 +1,231 @@
+// Package h2 is the HTTP/2 front (RFC 9113): it serves connections whose TLS
+// handshake chose "h2", or plain ones with prior knowledge, and hands each stream
+// as an exchange to a Handler.
+//
+// Each connection has one goroutine that reads. Handlers run on goroutines which
+// are kept for the next stream. Whoever has frames to send appends them to the
+// connection's buffer; one of them writes for all, after it has let the others
+// run, so that streams which are ready together leave in one TLS record.
+//
+// WebSocket comes as extended CONNECT (RFC 8441). Priorities are ignored, server
+// push does not exist. Messages that could be read in two ways by the HTTP/1.1
+// origin behind us are refused.
+package h2
+
+import (
+	"context"
+	"log/slog"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portway/proxy/exchange"
+)
+
+// Limits bounds what one client may make us hold. A zero value stands for the
+// default.
+type Limits struct {
+	// Streams is how many requests may be open at once (MAX_CONCURRENT_STREAMS); 250.
+	Streams int
+	// HeadBytes bounds a header list, counted by RFC 9113 section 6.5.2, and
+	// trailers; larger ones are answered with 431. 64 KiB.
+	HeadBytes int
+	// Fields bounds field lines, with each cookie crumb a line; more are answered
+	// with 431. 256.
+	Fields int
+	// StreamWindow is how many bytes of a request's body are held that nobody has
+	// read yet; 128 KiB. The window of an upload that is read without delay grows to
+	// eight times that.
+	StreamWindow int
+	// ConnWindow is the same for all streams of a connection; 4 MiB.
+	ConnWindow int
+	// Abuse is how many frames that do nothing but work (resets of unanswered
+	// requests, pings, settings, empty frames and the like) a client may send beyond
+	// what its useful traffic earns; 1,000. A tenth is forgiven each second. More end
+	// the connection with ENHANCE_YOUR_CALM.
+	Abuse int
+}
+
+func (l Limits) withDefaults() Limits {
+	set := func(v *int, d, lo, hi int) {
+		if *v <= 0 {
+			*v = d
+		}
+		*v = min(max(*v, lo), hi)
+	}
+	set(&l.Streams, 250, 1, 1<<20)
+	set(&l.HeadBytes, 64<<10, 1<<10, 1<<24)
+	set(&l.Fields, 256, 8, 1<<16)
+	set(&l.StreamWindow, 128<<10, 1<<10, 1<<26)
+	set(&l.ConnWindow, 4<<20, defaultWindow, 1<<30)
+	set(&l.Abuse, 1000, 10, 1<<20)
+	return l
+}
+
+// Timeouts says how long a client may be silent where we wait for it. A zero
+// value stands for the default, a negative one for no limit. They are looked at
+// once a second.
+type Timeouts struct {
+	Head time.Duration // preface and SETTINGS at the start, and the rest of a header block; 10 s
+	Idle time.Duration // no open stream; 3 min
+	// Body is the longest wait for more of a request body of known length while no
+	// response has begun; 60 s. Bodies of unknown length, which may be calls that
+	// are silent by nature, live as long as the client answers pings.
+	Body time.Duration
+	// Stall is how long a stream may wait for window, and a write for the client to
+	// take it; 2 min.
+	Stall time.Duration
+	// Ping is the silence of a client with open streams after which it is asked for
+	// a sign of life, and how long it may take to give it; 30 s.
+	Ping time.Duration
+}
+
+func (t Timeouts) withDefaults() Timeouts {
+	set := func(v *time.Duration, d time.Duration) {
+		switch {
+		case *v == 0:
+			*v = d
+		case *v < 0:
+			*v = 1 << 62
+		}
+	}
+	set(&t.Head, 10*time.Second)
+	set(&t.Idle, 3*time.Minute)
+	set(&t.Body, time.Minute)
+	set(&t.Stall, 2*time.Minute)
+	set(&t.Ping, 30*time.Second)
+	return t
+}
+
+// Server serves HTTP/2 connections. Its fields are set before the first
+// connection and stay. Its methods may be called from many goroutines.
+type Server struct {
+	Handler  exchange.Handler
+	Limits   Limits
+	Timeouts Timeouts
+	Logger   *slog.Logger // connection errors at debug level, panics of handlers at error level; nil: none
+
+	workers workers
+	clock   atomic.Int64 // nanoseconds since base, set once a second while there are connections
+
+	mu       sync.Mutex
+	base     time.Time
+	conns    map[*conn]struct{}
+	closing  bool
+	sweeping bool
+	empty    chan struct{} // closed when the last connection is gone after Shutdown
+}
+
+// ServeConn serves HTTP/2 on nc until the connection is over and no handler
+// works for it any more, and closes it. TLS handshakes are done before. info is
+// what exchanges get as Conn; it must not change afterwards.
+func (s *Server) ServeConn(nc net.Conn, info *exchange.Conn) {
+	c := newConn(s, nc, info)
+	if !s.register(c) {
+		_ = nc.Close()
+		return
+	}
+	defer s.unregister(c)
+	c.serve()
+}
+
+// Shutdown drains: clients are told to open no more streams (GOAWAY twice, RFC
+// 9113 section 6.8), streams that are open finish, then their connections are
+// closed. When ctx is done first, what is left is cut off and the cause returned.
+// Connections that come later are closed at once.
+func (s *Server) Shutdown(ctx context.Context) error {
+	s.mu.Lock()
+	if !s.closing {
+		s.closing = true
+		s.empty = make(chan struct{})
+		if len(s.conns) == 0 {
+			close(s.empty)
+		}
+	}
+	for c := range s.conns {
+		c.do((*drainer)(c))
+	}
+	empty := s.empty
+	s.mu.Unlock()
+	select {
+	case <-empty:
+		return nil
+	case <-ctx.Done():
+	}
+	s.mu.Lock()
+	for c := range s.conns {
+		c.abort()
+	}
+	s.mu.Unlock()
+	<-empty
+	return context.Cause(ctx)
+}
+
+// register adds c and sees to it that the sweeper runs.
+func (s *Server) register(c *conn) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closing {
+		return false
+	}
+	if s.conns == nil {
+		s.conns = make(map[*conn]struct{})
+	}
+	s.conns[c] = struct{}{}
+	if !s.sweeping {
+		s.sweeping = true
+		if s.base.IsZero() {
+			s.base = time.Now()
+		}
+		s.clock.Store(int64(time.Since(s.base)))
+		s.workers.open()
+		go s.sweep()
+	}
+	c.start(s.now())
+	return true
+}
+
+func (s *Server) unregister(c *conn) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.conns, c)
+	if s.closing && len(s.conns) == 0 {
+		close(s.empty)
+	}
+}
+
+// now is the coarse time.
+func (s *Server) now() int64 { return s.clock.Load() }
+
+const sweepEvery = time.Second
+
+// sweep keeps the clock, looks after time limits of all connections, and ends
+// when there are none.
+func (s *Server) sweep() {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	var conns []*conn
+	for {
+		<-tick.C
+		now := int64(time.Since(s.base))
+		s.clock.Store(now)
+		s.mu.Lock()
+		if len(s.conns) == 0 {
+			s.sweeping = false
+			s.workers.close()
+			s.mu.Unlock()
+			return
+		}
+		conns = conns[:0]
+		for c := range s.conns {
+			conns = append(conns, c)
+		}
+		s.mu.Unlock()
+		for _, c := range conns {
+			c.sweep(now)
+		}
+		clear(conns)
+		s.workers.trim(now)
+	}
+}

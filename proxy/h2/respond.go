@@ -1,0 +1,225 @@
+package h2
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"portway/proxy/exchange"
+	"portway/proxy/wire"
+)
+
+// launch starts the handler.
+func (s *stream) launch(now time.Time) {
+	s.launched = now
+	s.ex.Start = now
+	if q := &s.ex.Request; q.Length == exchange.LengthUnknown {
+		if size, ok := s.in.whole(); ok {
+			if q.Length = int64(size); size == 0 {
+				q.Body = nil
+			}
+		}
+	}
+	s.c.srv.workers.do(s)
+}
+
+// run serves the stream; it is the task of a worker.
+func (s *stream) run() {
+	c := s.c
+	sent, err := s.serve()
+	s.finished.Store(true)
+	s.ex.Finish(sent, err)
+	_ = s.in.Close()
+	c.mu.Lock()
+	c.handlers--
+	s.leaveUpload()
+	flush := c.claim()
+	c.taskDone()
+	if flush {
+		c.tasks++
+	}
+	c.mu.Unlock()
+	s.release()
+	if flush {
+		(*flusher)(c).run()
+	}
+}
+
+// leaveUpload deals with a client that still sends content although it has its
+// answer: a little may come, since some clients do not like to be interrupted;
+// where there is much, they are told. c.mu is held.
+func (s *stream) leaveUpload() {
+	c := s.c
+	if s.err != nil || s.remoteClosed || c.err != nil {
+		return
+	}
+	s.since = c.srv.now()
+	if s.declared-s.received > int64(s.recvWindow) {
+		c.reset(s, &streamError{codeNo, "answered before the request was complete"})
+		s.release() // the connection's
+	}
+}
+
+// serve calls the handler and sends what it answers. A panic costs only this
+// stream.
+func (s *stream) serve() (sent int64, err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			pe := &exchange.PanicError{Value: v, Stack: debug.Stack()}
+			s.c.log(slog.LevelError, "panic in a handler", "panic", v, "stack", string(pe.Stack))
+			err = pe
+			s.fail(codeInternal, "the handler panicked")
+		}
+	}()
+	s.c.srv.Handler.Serve(s.ex)
+	return s.respond()
+}
+
+// fail says that there will be no (more) response: by a status, if it can still
+// be told.
+func (s *stream) fail(code errCode, reason string) {
+	c := s.c
+	c.mu.Lock()
+	if !s.headSent && s.failed() == nil {
+		s.headSent = true
+		c.appendStatus(s.id, 500, flagEndStream)
+		s.localEnd()
+		flush := c.claim()
+		c.mu.Unlock()
+		if flush {
+			c.flush(true)
+		}
+		return
+	}
+	c.mu.Unlock()
+	s.abandon(code, reason)
+}
+
+// respond sends the response.
+func (s *stream) respond() (sent int64, err error) {
+	p := &s.ex.Response
+	switch {
+	case p.Status == 101 && p.Tunnel != nil && s.tunnel:
+		return s.relay(p.Tunnel)
+	case p.Status < 200 || p.Status > 999:
+		s.fail(codeInternal, "no final status")
+		return 0, fmt.Errorf("the handler left status %d", p.Status)
+	}
+	last := uint8(withEnd)
+	if p.Body != nil && (s.head || p.Status == 204 || p.Status == 304) {
+		_ = p.Body.Close()
+		return 0, s.send(nil, withHead|last)
+	}
+	if p.Body == nil {
+		if p.Trailers.Len() > 0 {
+			last = withTrailers
+		}
+		return 0, s.send(nil, withHead|last)
+	}
+	sent, err = s.sendBody(p)
+	var reset *streamError
+	if err != nil && !errors.As(err, &reset) {
+		s.abandon(codeInternal, "the response was cut off: "+err.Error())
+	}
+	return sent, err
+}
+
+// Content is read into buffers of two sizes: small ones for answers that are, or
+// that come in dribs; big ones, of some full frames, for downloads.
+const (
+	smallCopy = 4 << 10
+	bigCopy   = 4 * maxData
+)
+
+var smallCopies = sync.Pool{New: func() any { return new([smallCopy]byte) }}
+
+// copyBuffer is one of those buffers.
+type copyBuffer struct {
+	small *[smallCopy]byte
+	big   []byte
+}
+
+func (b *copyBuffer) take(big bool) []byte {
+	b.free()
+	if big {
+		b.big = wire.Get(bigCopy)[:bigCopy]
+		return b.big
+	}
+	b.small = smallCopies.Get().(*[smallCopy]byte)
+	return b.small[:]
+}
+
+func (b *copyBuffer) free() {
+	if b.small != nil {
+		smallCopies.Put(b.small)
+	}
+	wire.Put(b.big)
+	*b = copyBuffer{}
+}
+
+var errLongBody = errors.New("the response has more content than its Content-Length says")
+
+// sendBody sends head, content and trailers.
+func (s *stream) sendBody(p *exchange.Response) (sent int64, err error) {
+	var pooled copyBuffer
+	defer pooled.free()
+	ready, _ := p.Body.(exchange.Buffered)
+	parts := uint8(withHead)
+	if ready == nil || ready.Buffered() == 0 {
+		// What is slow to come must not hold up the head.
+		if err := s.send(nil, withHead); err != nil {
+			return 0, err
+		}
+		parts = 0
+	}
+	buf := pooled.take(p.Length > smallCopy)
+	for {
+		n, err := fill(buf, p, sent)
+		switch {
+		case p.Length >= 0 && sent+int64(n) > p.Length:
+			return sent, errLongBody
+		case err == io.EOF && p.Length >= 0 && sent+int64(n) < p.Length:
+			return sent, io.ErrUnexpectedEOF
+		case err == io.EOF && p.Trailers.Len() > 0:
+			parts |= withTrailers
+		case err == io.EOF:
+			parts |= withEnd
+		case err != nil:
+			return sent, err
+		}
+		if n > 0 || parts != 0 {
+			if err := s.send(buf[:n], parts); err != nil {
+				return sent, err
+			}
+		}
+		sent += int64(n)
+		if err == io.EOF {
+			return sent, nil
+		}
+		parts = 0
+		if n == len(buf) && pooled.big == nil {
+			buf = pooled.take(true)
+		}
+	}
+}
+
+// fill reads into buf what comes without delay. Where a length is known, the end
+// is awaited, so that it goes with the last content.
+func fill(buf []byte, p *exchange.Response, sent int64) (n int, err error) {
+	n, err = p.Body.Read(buf)
+	if err == nil && p.Length >= 0 && sent+int64(n) >= p.Length {
+		var extra [1]byte
+		m := 0
+		for m == 0 && err == nil {
+			m, err = p.Body.Read(extra[:])
+		}
+		if m > 0 {
+			return n, errLongBody
+		}
+	}
+	return n, err
+}

@@ -1,0 +1,292 @@
+package h2
+
+import (
+	"runtime"
+	"sync"
+
+	"portway/proxy/exchange"
+)
+
+const (
+	// enough is how much may be queued before streams wait for it to be written.
+	enough = 64 << 10
+	// tooMuch is how much the reader may add to that with its own frames before the
+	// client, which does not read, is cut off.
+	tooMuch = 1 << 20
+	// maxData is the content of one DATA frame, so that a full one is a full TLS record.
+	maxData = maxFrame - headerLen
+	// maxRounds is how often a stream writes for others before it goes its way.
+	maxRounds = 16
+	keptOut   = 4 * enough
+)
+
+// outBuffer holds frames until they are written.
+type outBuffer struct{ b []byte }
+
+var outBuffers = sync.Pool{New: func() any { return &outBuffer{make([]byte, 0, 4<<10)} }}
+
+func (o *outBuffer) free() {
+	if cap(o.b) <= keptOut {
+		o.b = o.b[:0]
+		outBuffers.Put(o)
+	}
+}
+
+// queue returns the buffer to append frames to; c.mu is held, as everywhere below
+// but in flush.
+func (c *conn) queue() *outBuffer {
+	if c.out == nil {
+		c.out = outBuffers.Get().(*outBuffer)
+	}
+	return c.out
+}
+
+func (c *conn) queued() int {
+	if c.out == nil {
+		return 0
+	}
+	return len(c.out.b)
+}
+
+// claim makes the caller the one who writes, if there is something to write and
+// nobody does yet. It must then call flush, without c.mu.
+func (c *conn) claim() bool {
+	if c.flushing || c.queued() == 0 {
+		return false
+	}
+	c.flushing = true
+	return true
+}
+
+// flush writes what is queued. With others, it first lets them run, so that
+// what they have ready goes with it.
+func (c *conn) flush(others bool) {
+	if others {
+		runtime.Gosched()
+	}
+	c.mu.Lock()
+	for round := 0; c.queued() > 0; round++ {
+		if round == maxRounds {
+			// Somebody else's affair by now: stays claimed.
+			c.tasks++
+			c.mu.Unlock()
+			c.srv.workers.do((*flusher)(c))
+			return
+		}
+		buf := c.out
+		c.out = nil
+		c.mu.Unlock()
+		c.writeSince.Store(c.srv.now() + 1)
+		err := c.write(buf.b)
+		c.writeSince.Store(0)
+		buf.free()
+		c.mu.Lock()
+		if err != nil {
+			c.broken()
+			break
+		}
+		c.admit()
+	}
+	c.flushing = false
+	c.mu.Unlock()
+}
+
+// write writes b, with one system call where a Cork makes that possible.
+func (c *conn) write(b []byte) error {
+	cork := c.cork
+	if len(b) <= maxFrame {
+		cork = nil
+	}
+	cork.Hold()
+	_, err := c.nc.Write(b)
+	if rerr := cork.Release(); err == nil {
+		err = rerr
+	}
+	return err
+}
+
+// broken ends sending: the reader finds out and ends the connection.
+func (c *conn) broken() {
+	if c.err == nil {
+		c.err = exchange.ErrClientGone
+	}
+	if c.out != nil {
+		c.out.free()
+		c.out = nil
+	}
+	for _, s := range c.streams {
+		c.signal(s)
+	}
+	c.abort()
+}
+
+// flusher is the task that writes for a connection.
+type flusher conn
+
+func (f *flusher) run() {
+	c := (*conn)(f)
+	c.flush(true)
+	c.mu.Lock()
+	c.taskDone()
+	c.mu.Unlock()
+}
+
+// streamQueue is a queue of streams whose senders wait.
+type streamQueue struct{ first, last *stream }
+
+func (q *streamQueue) push(s *stream) {
+	s.queue, s.next = q, nil
+	if q.last == nil {
+		q.first = s
+	} else {
+		q.last.next = s
+	}
+	q.last = s
+}
+
+func (q *streamQueue) remove(s *stream) {
+	var before *stream
+	for at := q.first; at != s; at = at.next {
+		before = at
+	}
+	if before == nil {
+		q.first = s.next
+	} else {
+		before.next = s.next
+	}
+	if q.last == s {
+		q.last = before
+	}
+	s.queue, s.next = nil, nil
+}
+
+// admit lets the next sender go on, if there is room. It admits the next one in
+// turn when it has queued what it can.
+func (c *conn) admit() {
+	if c.queued() >= enough {
+		return
+	}
+	if s := c.heads.first; s != nil {
+		c.signal(s)
+	} else if s := c.contents.first; s != nil && c.sendWindow > 0 {
+		c.signal(s)
+	}
+}
+
+// signal wakes the sender of s if it waits.
+func (c *conn) signal(s *stream) {
+	if s.queue != nil {
+		s.queue.remove(s)
+	}
+	if s.blocked {
+		s.blocked = false
+		s.wake <- struct{}{}
+	}
+}
+
+// await waits in q until something has changed for s, which cannot go on now; nil
+// is for those that only its own window can help. c.mu is given up meanwhile.
+func (c *conn) await(s *stream, q *streamQueue) {
+	if c.claim() {
+		// Nobody else writes what would make room.
+		c.mu.Unlock()
+		c.flush(true)
+		c.mu.Lock()
+		return
+	}
+	s.blocked, s.since = true, c.srv.now()
+	if q != nil {
+		q.push(s)
+	}
+	c.admit()
+	c.mu.Unlock()
+	<-s.wake
+	c.mu.Lock()
+}
+
+// What send queues besides content.
+const (
+	withHead     = 1 << iota // the head of the response first
+	withEnd                  // END_STREAM afterwards
+	withTrailers             // trailers and END_STREAM afterwards
+)
+
+// send queues frames of a response, waits for window and room where it must, and
+// writes, unless somebody else is at it. c.mu is not held.
+func (s *stream) send(p []byte, parts uint8) error {
+	c := s.c
+	c.mu.Lock()
+	err := s.enqueue(p, parts)
+	c.admit()
+	flush := c.claim()
+	c.mu.Unlock()
+	if flush {
+		c.flush(true)
+	}
+	return err
+}
+
+func (s *stream) enqueue(p []byte, parts uint8) error {
+	c := s.c
+	for c.queued() >= enough && s.failed() == nil {
+		c.await(s, &c.heads)
+	}
+	if err := s.failed(); err != nil {
+		return err
+	}
+	if parts&withHead != 0 {
+		s.headSent = true
+		bare := len(p) == 0 && parts&withEnd != 0
+		c.appendHead(s, bare)
+		if bare {
+			s.localEnd()
+			return nil
+		}
+	}
+	turn := false // others wait, but it is our turn
+	for len(p) > 0 {
+		if err := s.failed(); err != nil {
+			return err
+		}
+		n := min(len(p), s.sendWindow, c.sendWindow, maxData)
+		switch {
+		case s.sendWindow <= 0:
+			c.await(s, nil)
+			turn = false
+		case n <= 0 || c.queued() >= enough || c.contents.first != nil && !turn:
+			c.await(s, &c.contents)
+			turn = true
+		default:
+			s.sendWindow -= n
+			c.sendWindow -= n
+			var flags uint8
+			if n == len(p) && parts&withEnd != 0 {
+				flags = flagEndStream
+				s.localEnd()
+			}
+			b := c.queue()
+			b.b = append(appendFrameHeader(b.b, n, frameData, flags, s.id), p[:n]...)
+			p = p[n:]
+			c.earned.Add(earnData)
+		}
+	}
+	switch {
+	case s.localClosed:
+	case parts&withTrailers != 0:
+		c.appendTrailers(s)
+		s.localEnd()
+	case parts&withEnd != 0:
+		b := c.queue()
+		b.b = appendFrameHeader(b.b, 0, frameData, flagEndStream, s.id)
+		s.localEnd()
+	}
+	return nil
+}
+
+// failed tells why nothing can be sent on s.
+func (s *stream) failed() error {
+	if s.err != nil {
+		return s.err
+	}
+	return s.c.err
+}
