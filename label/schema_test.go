@@ -191,7 +191,7 @@ func TestNearest(t *testing.T) {
 		"paht":                       "path",
 		"htpps":                      "https",
 		"shceme":                     "scheme",
-		"netwrok":                    "network",
+		"nework":                     "network",
 		"net":                        "network",
 		"max_body":                   "max-body",
 		"maxbody":                    "max-body",

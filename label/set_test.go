@@ -146,7 +146,7 @@ func TestWrongValues(t *testing.T) {
 		{"max-body", "8388608TiB", `"8388608TiB" is too large` + size},
 		{"max-body", "8388608.0TiB", `"8388608.0TiB" is too large` + size},
 		{"max-body", "99999999999999999999", `"99999999999999999999" is too large` + size},
-		{"mode", "carefull", `"carefull" is not known here; did you mean careful? It takes fast, careful`},
+		{"mode", "carful", `"carful" is not known here; did you mean careful? It takes fast, careful`},
 		{"mode", "x", `"x" is not known here; write one of fast, careful`},
 		{"even", "abc", "has an odd length; for example portway.even: aa"},
 		{"net", "10.0.0.0/8,10.1.1.1", `"10.1.1.1" has no /; write 10.1.1.1/32`},

@@ -1,6 +1,7 @@
 package route_test
 
 import (
+	"encoding/hex"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -67,27 +68,25 @@ var escape = regexp.MustCompile(`%[0-9A-Fa-f]{2}`)
 
 func decode(s string) string {
 	return escape.ReplaceAllStringFunc(s, func(e string) string {
-		var c byte
-		_, _ = fmt.Sscanf(e, "%%%02x", &c)
-		return string([]byte{c})
+		c, _ := hex.DecodeString(e[1:])
+		return string(c)
 	})
 }
 
-var (
-	own = regexp.MustCompile(`^[-A-Za-z0-9._~!$&'()*+,=:@]$`) // RFC 3986 pchar but for ";"
-)
+// own is pchar of RFC 3986 but for ";".
+const own = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+,=:@"
 
 // oneForm gives each character one form.
 func oneForm(s string) string {
 	var b strings.Builder
 	for i := 0; i < len(s); {
 		e := s[i : i+1]
-		if len(s)-i >= 3 && escape.MatchString(s[i:i+3]) {
+		if e == "%" && len(s)-i >= 3 && escape.MatchString(s[i:i+3]) {
 			e = s[i : i+3]
 		}
 		i += len(e)
 		switch c := decode(e); {
-		case own.MatchString(c), e == "/", e == ";", e == "%":
+		case strings.Contains(own, c), e == "/", e == ";", e == "%":
 			b.WriteString(c)
 		default:
 			fmt.Fprintf(&b, "%%%02X", c[0])
@@ -146,7 +145,7 @@ func TestLookupAgainstOracle(t *testing.T) {
 	labels := []string{"a", "b", "one", "A", ".", ".", ".example", ".Example", ".example.", ":443", "*"}
 	segments := []string{"/", "/", "/a", "/b", "/c", "/a/b", "/b/c", "/a/b/c", "a", "b", "c", "café", "caf%c3%a9", ".", "..", "%2e", "%2F", ";", `\`, "%61", "%62", "%", "%25", "%5c"}
 	seen := make(map[string]int)
-	for range 100_000 {
+	for range 60_000 {
 		host, target := join(labels, 4), join(segments, 6)
 		if !strings.HasPrefix(target, "/") {
 			target = "/" + target
@@ -164,7 +163,7 @@ func TestLookupAgainstOracle(t *testing.T) {
 		seen[got]++
 	}
 	for _, id := range []string{"a", "ab", "abc", "bc", "cafe", "one", "b", "404", "unknown"} {
-		if seen[id] < 100 {
+		if seen[id] < 50 {
 			t.Errorf("only %d of the requests went to %s: the test is too weak", seen[id], id)
 		}
 	}

@@ -37,7 +37,7 @@ func (r reading) appendTo(dst, path []byte) []byte {
 		switch {
 		case c == '/' && (r.lax || !escaped):
 			dst = append(r.endSegment(dst), '/')
-		case r.lax, c == '%' && !escaped, literal[c] && !(escaped && (c == '/' || c == ';')):
+		case r.lax, c == '%' && !escaped, literal[c] && (!escaped || c != '/' && c != ';'):
 			dst = append(dst, c)
 		default:
 			const digits = "0123456789ABCDEF"
