@@ -1,0 +1,81 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+// entry is one name that needs a certificate. It lives as long as the name is
+// in the set; its own goroutine (see keep) is the only one that changes its
+// status.
+type entry struct {
+	name   string
+	kind   kind
+	cancel context.CancelFunc // ends the goroutine; set when that starts
+
+	status atomic.Pointer[Status]
+	loaded chan struct{} // closed once the storage was looked at
+	leaf   leaf          // by the internal CA: the certificate, or the temporary one
+
+	mu    sync.Mutex
+	hosts map[string]*leaf // below a wildcard that clients do not accept
+}
+
+func newEntry(name string, k kind, issuer, reason string) *entry {
+	e := &entry{name: name, kind: k, loaded: make(chan struct{})}
+	s := Status{Name: name, State: Pending, Issuer: issuer}
+	if k == refused {
+		s.State, s.LastError = Failed, reason
+	}
+	if k != public {
+		close(e.loaded)
+	}
+	e.status.Store(&s)
+	return e
+}
+
+// current returns the status as of now.
+func (e *entry) current() Status {
+	s := *e.status.Load()
+	if s.State == Valid && time.Now().After(s.NotAfter) {
+		s.State = Failed
+	}
+	return s
+}
+
+// update changes the status.
+func (e *entry) update(change func(*Status)) {
+	s := *e.status.Load()
+	change(&s)
+	e.status.Store(&s)
+}
+
+// maxHosts bounds what clients can make Portway remember below one wildcard.
+const maxHosts = 1000
+
+// internalCert returns the internal CA's certificate of e for host.
+func (e *entry) internalCert(ca *internalCA, host string) (*tls.Certificate, error) {
+	// Clients refuse wildcards right below a top-level domain, like *.localhost.
+	if base, ok := strings.CutPrefix(e.name, "*."); ok && !strings.Contains(base, ".") {
+		return ca.certify(e.hostLeaf(host), host)
+	}
+	return ca.certify(&e.leaf, e.name)
+}
+
+func (e *entry) hostLeaf(host string) *leaf {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	l := e.hosts[host]
+	if l == nil {
+		if e.hosts == nil || len(e.hosts) >= maxHosts {
+			e.hosts = make(map[string]*leaf)
+		}
+		l = new(leaf)
+		e.hosts[host] = l
+	}
+	return l
+}

@@ -1,0 +1,144 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/mholt/acmez/v3/acme"
+)
+
+// failure is why a try failed, for people and for the schedule.
+type failure struct {
+	reason string        // the CA's own words, and what to do
+	wait   time.Duration // what the CA asked for; 0: nothing
+}
+
+// explain makes a failure of the error that t ended with. directory is the
+// CA's, for hints.
+func (t *try) explain(err error, s storage, directory string) failure {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	f := failure{wait: t.retryAfter}
+	var problem acme.Problem
+	switch {
+	case t.storageErr != nil:
+		f.reason = capital(s.explain(t.storageErr).Error())
+	case errors.As(err, &problem):
+		if problem.Type == acme.ProblemTypeRateLimited && f.wait == 0 {
+			f.wait = unnamedWait
+		}
+		f.reason = sentence(t.said(problem)) + " " + problemAdvice(problem.Type, t.name)
+	default:
+		f.reason = sentence(strip(err, t.name)) + " " + errorAdvice(err, directory)
+	}
+	f.reason = strings.TrimSpace(f.reason)
+	return f
+}
+
+// said returns the CA's words: about each challenge that failed if there are
+// any, else of the problem that ended the try.
+func (t *try) said(p acme.Problem) string {
+	words := p.Detail
+	if words == "" {
+		words = strings.TrimPrefix(p.Type, acme.ProblemTypeNamespace)
+	}
+	for _, sub := range p.Subproblems {
+		words += "; " + sub.Detail
+	}
+	heard := slices.Compact(slices.Clone(t.challenges))
+	if len(heard) == 0 {
+		return "The CA said: " + words
+	}
+	if !strings.Contains(strings.Join(heard, "\n"), p.Detail) {
+		heard = append(heard, words)
+	}
+	return "The CA said: " + strings.Join(heard, "; ")
+}
+
+// problemAdvice says what to do about a problem of RFC 8555 section 6.7.
+func problemAdvice(kind, name string) string {
+	switch strings.TrimPrefix(kind, acme.ProblemTypeNamespace) {
+	case "connection", "tls":
+		return "Check that the DNS records (A, AAAA) of " + name + " point to this machine and that ports 80 and 443 reach Portway from the internet."
+	case "dns":
+		return "Create a DNS record (A, AAAA) for " + name + " that points to this machine, or mend its DNS."
+	case "unauthorized", "incorrectResponse":
+		return "Something else answered for " + name + ": check that its DNS records (A, AAAA) point to this machine, and that ports 80 and 443 lead to Portway, not to another server or proxy."
+	case "caa":
+		return "Change the CAA record in the DNS of " + name + " so that it allows this CA."
+	case "rateLimited":
+		return "Portway waits as long as the CA asks."
+	case "rejectedIdentifier", "unsupportedIdentifier":
+		return "This CA does not certify " + name + ": use another name, or another CA."
+	case "externalAccountRequired":
+		return "This CA wants an account that is registered with it beforehand, which Portway does not support yet: use another CA."
+	case "invalidContact", "unsupportedContact":
+		return "Check the e-mail address that Portway gives to the CA."
+	case "userActionRequired":
+		return "The CA wants you to do something first, like agreeing to new terms: see the address it names."
+	case "serverInternal", "badNonce":
+		return "The trouble is on the CA's side; Portway tries again."
+	default:
+		return ""
+	}
+}
+
+// errorAdvice says what to do about an error that is not in the CA's words.
+func errorAdvice(err error, directory string) string {
+	var (
+		dns     *net.DNSError
+		op      *net.OpError
+		u       *url.Error
+		untrust *tls.CertificateVerificationError
+	)
+	switch {
+	case errors.As(err, &untrust):
+		return fmt.Sprintf("The certificate of the ACME directory %s itself is not trusted: if the CA is your own, tell Portway its root.", directory)
+	case errors.As(err, &dns):
+		return fmt.Sprintf("Check the address of the ACME directory, %s, and the DNS of this machine.", directory)
+	case errors.As(err, &op), errors.As(err, &u):
+		return fmt.Sprintf("The CA cannot be reached: check the address of the ACME directory, %s, and that this machine may connect to it.", directory)
+	case strings.Contains(err.Error(), "provisioning client"):
+		return fmt.Sprintf("%s does not look like an ACME directory: check the address.", directory)
+	case errors.Is(err, context.DeadlineExceeded):
+		return "The CA took too long; Portway tries again."
+	default:
+		return ""
+	}
+}
+
+// strip takes from an error of certmagic what the reader knows.
+func strip(err error, name string) string {
+	s := err.Error()
+	for _, prefix := range []string{"[" + name + "] Obtain: ", "[" + name + "] Renew: ", "[" + name + "] "} {
+		s = strings.TrimPrefix(s, prefix)
+	}
+	return s
+}
+
+// sentence gives s a capital letter and a full stop, on one line.
+func sentence(s string) string {
+	s = strings.Join(strings.Fields(s), " ")
+	if len(s) > 1000 {
+		s = s[:1000] + "..."
+	}
+	s = capital(s)
+	if s != "" && !strings.ContainsAny(s[len(s)-1:], ".!?") {
+		s += "."
+	}
+	return s
+}
+
+func capital(s string) string {
+	if s == "" {
+		return s
+	}
+	return strings.ToUpper(s[:1]) + s[1:]
+}

@@ -1,0 +1,117 @@
+package certs
+
+import (
+	"context"
+	"crypto/tls"
+	"net"
+	"net/http"
+	"slices"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"github.com/mholt/acmez/v3"
+)
+
+// loadWait is how long a handshake waits for certificates to be read from the
+// storage, which matters in the first moments after the start only.
+const loadWait = 3 * time.Second
+
+// GetCertificate answers a TLS handshake, the TLS-ALPN-01 challenge included
+// (the caller's NextProtos must have "acme-tls/1"). For a name of ours without
+// a certificate, it gives a temporary one by the internal CA, so that the
+// client can be told why (see Status). For a name that is not ours it gives
+// nil and no error, which crypto/tls turns into the alert unrecognized_name.
+func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	all := m.names.Load()
+	if hello.ServerName == "" {
+		return m.withoutName(all, hello)
+	}
+	host := normalize(hello.ServerName)
+	e := all.find(host)
+	if e == nil {
+		return nil, nil
+	}
+	if m.authority == nil || e.kind != public {
+		return e.internalCert(m.ca, host)
+	}
+	if slices.Equal(hello.SupportedProtos, []string{acmez.ACMETLS1Protocol}) {
+		return m.authority.magic.GetCertificate(hello)
+	}
+	awaitLoad(hello.Context(), e)
+	if cert := m.cached(hello, host); cert != nil {
+		return cert, nil
+	}
+	return e.internalCert(m.ca, host)
+}
+
+// withoutName serves clients that connect to an IP address: they send no name
+// (RFC 6066 section 3).
+func (m *Manager) withoutName(all *names, hello *tls.ClientHelloInfo) (*tls.Certificate, error) {
+	if len(all.ips) == 0 {
+		return nil, nil
+	}
+	if hello.Conn != nil {
+		if host, _, err := net.SplitHostPort(hello.Conn.LocalAddr().String()); err == nil {
+			if e := all.find(normalize(host)); e != nil {
+				return e.internalCert(m.ca, e.name)
+			}
+		}
+	}
+	// Behind a port mapping our own address is not the one the client used.
+	return m.ca.certify(all.ipLeaf, all.ips...)
+}
+
+// cached returns certmagic's certificate for host, or nil.
+func (m *Manager) cached(hello *tls.ClientHelloInfo, host string) *tls.Certificate {
+	choices := m.cache.AllMatchingCertificates(host)
+	if len(choices) == 0 {
+		return nil
+	}
+	cert, err := certmagic.DefaultCertificateSelector(hello, choices)
+	if err != nil {
+		return nil
+	}
+	return &cert.Certificate
+}
+
+func awaitLoad(ctx context.Context, e *entry) {
+	select {
+	case <-e.loaded:
+		return
+	default:
+	}
+	if ctx == nil { // hello was made by hand, not by crypto/tls
+		ctx = context.Background()
+	}
+	timer := time.NewTimer(loadWait)
+	defer timer.Stop()
+	select {
+	case <-e.loaded:
+	case <-timer.C:
+	case <-ctx.Done():
+	}
+}
+
+// HTTPChallenge answers HTTP-01 requests below /.well-known/acme-challenge/
+// and leaves the others to next.
+func (m *Manager) HTTPChallenge(next http.Handler) http.Handler {
+	if m.challenge == nil {
+		return next
+	}
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if !certmagic.LooksLikeHTTPChallenge(r) || !m.publicHost(r.Host) || !m.challenge(w, r) {
+			next.ServeHTTP(w, r)
+		}
+	})
+}
+
+// publicHost tells whether a Host field names something that the ACME CA
+// certifies, so that other requests cost nothing.
+func (m *Manager) publicHost(hostport string) bool {
+	host, _, err := net.SplitHostPort(hostport)
+	if err != nil {
+		host = hostport
+	}
+	e := m.names.Load().find(normalize(host))
+	return e != nil && e.kind == public
+}

@@ -1,0 +1,199 @@
+package certs
+
+import (
+	"bytes"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"encoding/pem"
+	"errors"
+	"log/slog"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/caddyserver/certmagic"
+	"go.uber.org/zap"
+)
+
+// logs is where a test's log goes.
+type logs struct {
+	mu   sync.Mutex
+	data bytes.Buffer
+}
+
+func (l *logs) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.data.Write(p)
+}
+
+func (l *logs) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.data.String()
+}
+
+// lines returns the lines that contain all of words.
+func (l *logs) lines(words ...string) []string {
+	var found []string
+next:
+	for line := range strings.Lines(l.String()) {
+		for _, word := range words {
+			if !strings.Contains(line, word) {
+				continue next
+			}
+		}
+		found = append(found, line)
+	}
+	return found
+}
+
+// newLogs returns a log with details, which is shown if the test fails.
+func newLogs(t *testing.T) (*slog.Logger, *logs) {
+	l := new(logs)
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("log:\n%s", l)
+		}
+	})
+	return slog.New(slog.NewTextHandler(l, &slog.HandlerOptions{Level: slog.LevelDebug})), l
+}
+
+// run runs m until stop is called, which waits for the end.
+func run(t *testing.T, m *Manager) (stop func()) {
+	t.Helper()
+	ctx, cancel := context.WithCancel(context.Background())
+	done := make(chan error, 1)
+	go func() { done <- m.Run(ctx) }()
+	return sync.OnceFunc(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run: %v", err)
+		}
+	})
+}
+
+// await returns when ok does.
+func await(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited in vain for: %s", what)
+		}
+	}
+}
+
+// handshake speaks TLS with m over loopback and returns what m presented.
+// name may be empty, as it is for clients that connect to an address.
+func handshake(t *testing.T, m *Manager, name string) (*x509.Certificate, error) {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = l.Close() }()
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		server := tls.Server(conn, &tls.Config{GetCertificate: m.GetCertificate})
+		_ = server.Handshake()
+	}()
+	raw, err := net.Dial("tcp", l.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	client := tls.Client(raw, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+	defer func() { _ = client.Close() }()
+	if err := client.Handshake(); err != nil {
+		return nil, err
+	}
+	return client.ConnectionState().PeerCertificates[0], nil
+}
+
+// internalRoots returns a pool with m's internal root.
+func internalRoots(t *testing.T, m *Manager) *x509.CertPool {
+	t.Helper()
+	root, _, err := m.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	pool := x509.NewCertPool()
+	if !pool.AppendCertsFromPEM(root) {
+		t.Fatalf("no certificate in %q", root)
+	}
+	return pool
+}
+
+// fakeCA is an issuer that certmagic calls instead of speaking ACME.
+type fakeCA struct {
+	key      string
+	lifetime time.Duration
+	root     *rootCA
+
+	mu     sync.Mutex
+	answer func(ctx context.Context, name string) error // what an order ends with; nil: a certificate
+	orders map[string][]time.Time
+}
+
+var _ certmagic.Issuer = (*fakeCA)(nil)
+
+func newFakeCA(t *testing.T, lifetime time.Duration) *fakeCA {
+	t.Helper()
+	ca := &internalCA{folder: t.TempDir(), log: slog.New(slog.DiscardHandler)}
+	root, err := ca.get()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fakeCA{key: "fake", lifetime: lifetime, root: root, orders: make(map[string][]time.Time)}
+}
+
+func (f *fakeCA) issuer(*zap.Logger) certmagic.Issuer { return f }
+
+func (f *fakeCA) IssuerKey() string { return f.key }
+
+func (f *fakeCA) Issue(ctx context.Context, csr *x509.CertificateRequest) (*certmagic.IssuedCertificate, error) {
+	name := csr.DNSNames[0]
+	f.mu.Lock()
+	f.orders[name] = append(f.orders[name], time.Now())
+	answer := f.answer
+	f.mu.Unlock()
+	if answer != nil {
+		if err := answer(ctx, name); err != nil {
+			return nil, err
+		}
+	}
+	template := &x509.Certificate{
+		SerialNumber: newSerial(),
+		NotBefore:    time.Now(),
+		NotAfter:     time.Now().Add(f.lifetime),
+		DNSNames:     csr.DNSNames,
+		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, f.root.cert, csr.PublicKey, f.root.key)
+	if err != nil {
+		return nil, err
+	}
+	return &certmagic.IssuedCertificate{Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}, nil
+}
+
+// refuse makes orders end with what answer returns from now on.
+func (f *fakeCA) refuse(answer func(ctx context.Context, name string) error) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.answer = answer
+}
+
+func (f *fakeCA) tries(name string) []time.Time {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.orders[name]
+}
+
+var errFake = errors.New("the fake CA says no")

@@ -1,0 +1,127 @@
+package certs
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+)
+
+// kind says who certifies a name.
+type kind int
+
+const (
+	public   kind = iota // the ACME CA
+	internal             // the internal CA
+	refused              // nobody yet, for a reason that the user is told
+)
+
+// internalSuffixes are top-level domains (and home.arpa) that no public CA
+// certifies: special use (RFC 6761, 6762, 7686, 8375, 9476), reserved by ICANN
+// for private use, or common on local networks and never delegated.
+var internalSuffixes = []string{
+	"alt", "corp", "example", "home", "home.arpa", "internal", "intranet",
+	"invalid", "lan", "local", "localdomain", "localhost", "onion", "private", "test",
+}
+
+// classify decides who certifies name, which is normalised. The reason is set
+// for refused names only.
+func classify(name string, internalOnly bool) (k kind, reason string) {
+	base, wildcard := strings.CutPrefix(name, "*.")
+	switch {
+	case internalOnly, isIP(name), !strings.Contains(base, "."), hasInternalSuffix(base):
+		return internal, ""
+	case wildcard:
+		return refused, "A public certificate for " + name + " needs the DNS-01 challenge, which Portway does not have yet." +
+			" List the names below " + base + " that you serve, one by one, or let the internal CA certify all names."
+	case strings.Contains(name, "_"):
+		return refused, "No public CA certifies a name with an underscore. Choose a name with a hyphen instead," +
+			" or let the internal CA certify all names."
+	default:
+		return public, ""
+	}
+}
+
+func isIP(name string) bool {
+	_, err := netip.ParseAddr(name)
+	return err == nil
+}
+
+func hasInternalSuffix(name string) bool {
+	return slices.ContainsFunc(internalSuffixes, func(suffix string) bool {
+		rest, ok := strings.CutSuffix(name, suffix)
+		return ok && (rest == "" || strings.HasSuffix(rest, "."))
+	})
+}
+
+// normalize brings a name, as a route or a client gives it, into the one form
+// that names are compared in: lower case, no trailing dot, and IP addresses
+// canonical and without brackets.
+func normalize(name string) string {
+	name = strings.TrimSuffix(name, ".")
+	if addr, err := netip.ParseAddr(strings.Trim(name, "[]")); err == nil {
+		return addr.Unmap().WithZone("").String()
+	}
+	return strings.ToLower(name)
+}
+
+// names is the immutable set of all names, for look-ups without a lock.
+type names struct {
+	exact    map[string]*entry
+	wildcard map[string]*entry // by what follows the "*"
+	ips      []string          // sorted
+	ipLeaf   *leaf             // for clients that send no name: one certificate for all addresses
+}
+
+// newNames makes the set of entries by name. What old made for the same
+// addresses is kept; it may be nil.
+func newNames(entries map[string]*entry, old *names) *names {
+	n := &names{exact: make(map[string]*entry), wildcard: make(map[string]*entry), ipLeaf: new(leaf)}
+	for name, e := range entries {
+		if suffix, ok := strings.CutPrefix(name, "*"); ok {
+			n.wildcard[suffix] = e
+			continue
+		}
+		n.exact[name] = e
+		if isIP(name) {
+			n.ips = append(n.ips, name)
+		}
+	}
+	slices.Sort(n.ips)
+	if old != nil && slices.Equal(n.ips, old.ips) {
+		n.ipLeaf = old.ipLeaf
+	}
+	return n
+}
+
+// get returns the entry with exactly this name, be it a wildcard.
+func (n *names) get(name string) *entry {
+	if suffix, ok := strings.CutPrefix(name, "*"); ok {
+		return n.wildcard[suffix]
+	}
+	return n.exact[name]
+}
+
+// find returns the entry that covers a normalised host, or nil. A wildcard
+// covers one level (RFC 9525 section 6.3).
+func (n *names) find(host string) *entry {
+	if e := n.exact[host]; e != nil {
+		return e
+	}
+	if dot := strings.IndexByte(host, '.'); dot > 0 {
+		return n.wildcard[host[dot:]]
+	}
+	return nil
+}
+
+// all returns every entry, sorted by name.
+func (n *names) all() []*entry {
+	all := make([]*entry, 0, len(n.exact)+len(n.wildcard))
+	for _, e := range n.exact {
+		all = append(all, e)
+	}
+	for _, e := range n.wildcard {
+		all = append(all, e)
+	}
+	slices.SortFunc(all, func(a, b *entry) int { return strings.Compare(a.name, b.name) })
+	return all
+}

@@ -1,0 +1,108 @@
+package certs
+
+import (
+	"slices"
+	"testing"
+)
+
+func TestClassify(t *testing.T) {
+	t.Parallel()
+	for name, want := range map[string]kind{
+		"app.example.com":     public,
+		"example.co.uk":       public,
+		"xn--bcher-kva.ch":    public,
+		"mylocal.com":         public,
+		"notlocalhost.org":    public,
+		"localhost":           internal,
+		"whoami.localhost":    internal,
+		"*.localhost":         internal,
+		"nas":                 internal,
+		"nas.local":           internal,
+		"a.b.lan":             internal,
+		"db.internal":         internal,
+		"router.home.arpa":    internal,
+		"*.dev.home.arpa":     internal,
+		"x.test":              internal,
+		"x.invalid":           internal,
+		"x.example":           internal,
+		"my_app.lan":          internal,
+		"192.168.1.10":        internal,
+		"10.0.0.1":            internal,
+		"203.0.113.7":         internal,
+		"2001:db8::1":         internal,
+		"*.example.com":       refused,
+		"my_app.example.com":  refused,
+		"*.app.home.arpa.com": refused,
+	} {
+		got, reason := classify(name, false)
+		if got != want {
+			t.Errorf("%s: got %v, want %v", name, got, want)
+		}
+		if (got == refused) != (reason != "") {
+			t.Errorf("%s: kind %v with reason %q", name, got, reason)
+		}
+		if got, _ := classify(name, true); got != internal {
+			t.Errorf("%s with every name internal: got %v", name, got)
+		}
+	}
+}
+
+func TestNormalize(t *testing.T) {
+	t.Parallel()
+	for in, want := range map[string]string{
+		"App.Example.COM.":    "app.example.com",
+		"[2001:DB8:0::1]":     "2001:db8::1",
+		"::ffff:192.168.1.10": "192.168.1.10",
+		"fe80::1%eth0":        "fe80::1",
+		"*.Example.com":       "*.example.com",
+	} {
+		if got := normalize(in); got != want {
+			t.Errorf("%s: got %s, want %s", in, got, want)
+		}
+	}
+}
+
+func TestFind(t *testing.T) {
+	t.Parallel()
+	set := make(map[string]*entry)
+	for _, name := range []string{"a.example.com", "*.example.com", "*.localhost", "192.168.1.10", "10.0.0.1"} {
+		set[name] = newEntry(name, internal, "", "")
+	}
+	n := newNames(set, nil)
+	for host, want := range map[string]string{
+		"a.example.com":   "a.example.com",
+		"b.example.com":   "*.example.com",
+		"a.b.example.com": "",
+		"example.com":     "",
+		"x.localhost":     "*.localhost",
+		"localhost":       "",
+		".localhost":      "",
+		"":                "",
+		"10.0.0.1":        "10.0.0.1",
+		"10.0.0.2":        "",
+	} {
+		e := n.find(host)
+		switch {
+		case e == nil && want != "":
+			t.Errorf("%q: got nothing, want %s", host, want)
+		case e != nil && e.name != want:
+			t.Errorf("%q: got %s, want %q", host, e.name, want)
+		}
+	}
+	if want := []string{"10.0.0.1", "192.168.1.10"}; !slices.Equal(n.ips, want) {
+		t.Errorf("addresses: got %v, want %v", n.ips, want)
+	}
+	if again := newNames(set, n); again.ipLeaf != n.ipLeaf {
+		t.Error("the certificate for the same addresses is not kept")
+	}
+}
+
+func BenchmarkFind(b *testing.B) {
+	n := newNames(map[string]*entry{"*.example.com": newEntry("*.example.com", internal, "", "")}, nil)
+	b.ReportAllocs()
+	for b.Loop() {
+		if n.find("some.example.com") == nil {
+			b.Fatal("not found")
+		}
+	}
+}
