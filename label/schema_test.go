@@ -108,11 +108,11 @@ func TestGroup(t *testing.T) {
 		},
 		{
 			"not even one that looks like a route, lest an option be taken away from the default route",
-			map[string]string{"portway.health.host": "a", "portway.health.wait": "1s"},
+			map[string]string{"portway.health.max-body": "a", "portway.health.wait": "1s"},
 			`
-"" health.host=a
+"" health.max-body=a
 "" health.wait=1s
-"": c: portway.health.host: unknown label; if health is meant to name a route, choose another name, since it is an option's`,
+"": c: portway.health.max-body: unknown label; if health is meant to name a route, choose another name, since it is an option's`,
 		},
 		{
 			"a dash for a dot, a part for the whole, the whole for a part",
