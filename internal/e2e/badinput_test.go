@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"portway/internal/dockertest"
+	"portway/internal/pebbletest"
 )
 
 // good is a static route that must keep working whatever else goes wrong.
@@ -209,15 +210,20 @@ func TestBadStorage(t *testing.T) {
 	})
 }
 
-// testLater breaks the storage of a running Portway and then asks for a
-// certificate that has to be stored.
+// testLater breaks the storage of a running Portway and then has a CA issue a
+// certificate that cannot be stored.
 func testLater(t *testing.T, folder, why string, breakIt func()) {
+	ca := pebbletest.Start(t, pebbletest.Options{HTTPPort: 1, TLSPort: 1}) // the storage fails before any challenge
 	routes := good(t)
-	p := start(t, "--storage="+folder, "--routes="+routes)
+	p := start(t, "--storage="+folder, "--routes="+routes, "--acme-directory="+ca.Directory, "--acme-roots="+ca.RootsFile)
 	p.stillGood(t)
 	breakIt()
-	writeFile(t, filepath.Join(routes, "late.yaml"), fmt.Sprintf("late:\n  host: late.test\n  to: [%q]\n", origin(t, "late")))
-	p.log.line(t, "late.test", why)
+	writeFile(t, filepath.Join(routes, "late.yaml"), fmt.Sprintf("late:\n  host: late.example.com\n  to: [%q]\n", origin(t, "late")))
+	p.log.line(t, "late.example.com", why)
+	cert := p.certificate(t, "late.example.com", "failed")
+	if !containsAll(cert.LastError, why) {
+		t.Errorf("what is known of the certificate: %+v", cert)
+	}
 	p.stillGood(t)
 }
 

@@ -24,7 +24,16 @@ import (
 	"portway/internal/dockertest"
 )
 
-func TestMain(m *testing.M) { dockertest.Main(m) }
+func TestMain(m *testing.M) {
+	if name := os.Getenv(grpcCaseEnv); name != "" {
+		if err := runGRPCCase(name); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		return
+	}
+	dockertest.Main(m)
+}
 
 // binary builds Portway once for all tests, as the image has it.
 var binary = sync.OnceValues(func() (string, error) {
