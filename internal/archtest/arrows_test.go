@@ -23,11 +23,12 @@ var arrows = map[string][]string{
 	"certs":               {"internal/atomicfile"},
 	"admin":               {"label", "route"},
 	"proxy/exchange":      {},
-	"proxy/h1":            {"proxy/exchange"},
-	"proxy/h2":            {"proxy/exchange", "proxy/h1"}, // for what a valid field, path or authority is
-	"proxy/upstream":      {"proxy/exchange", "proxy/h1"},
+	"proxy/wire":          {},
+	"proxy/h1":            {"proxy/exchange", "proxy/wire"},
+	"proxy/h2":            {"proxy/exchange", "proxy/wire", "proxy/h1"}, // for what a valid field, path or authority is
+	"proxy/upstream":      {"proxy/exchange", "proxy/wire", "proxy/h1"},
 	"proxy/middleware":    {"proxy/exchange", "label"},
-	"proxy":               {"label", "route", "proxy/exchange", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/middleware"},
+	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/middleware"},
 	"internal/atomicfile": {},
 	"internal/deps":       {},
 	"cmd/portway":         {"label", "route", "discovery", "certs", "proxy", "proxy/middleware", "admin"},
@@ -35,14 +36,10 @@ var arrows = map[string][]string{
 }
 
 // tooling is what only tests, make targets and measurements use: it may import
-// anything, and no package that ships may import it.
+// anything. That no package that ships imports it follows from arrows.
 func tooling(path string) bool {
-	for _, p := range []string{"bench", "compose-examples", "internal/archtest", "internal/dockertest", "internal/exampletest", "internal/pebbletest", "internal/testreport"} {
-		if path == p || strings.HasPrefix(path, p+"/") {
-			return true
-		}
-	}
-	return false
+	_, ships := arrows[path]
+	return !ships && (path == "bench" || strings.HasPrefix(path, "bench/") || strings.HasPrefix(path, "internal/"))
 }
 
 type pkg struct {

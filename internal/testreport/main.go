@@ -1,7 +1,7 @@
 // Command testreport makes the output of "go test -json" readable: what go test
 // itself prints, plus what plain go test hides: the tests that were skipped,
-// with their reasons, and the figures that tests print in lines which start
-// with "figure:".
+// with their reasons, and the figures that tests log in lines which start with
+// FIGURES.
 //
 //	go test -json ./... | go run ./internal/testreport
 package main
@@ -51,7 +51,7 @@ func report(in io.Reader, out io.Writer) error {
 		}
 		p.event(e)
 	}
-	p.list("\nfigures:\n", p.figures)
+	p.list("\nFIGURES:\n", p.figures)
 	p.list("\nDID NOT RUN:\n", p.skipped)
 	if err := lines.Err(); err != nil {
 		return err
@@ -65,7 +65,7 @@ func (p *printer) event(e event) {
 	case "build-output":
 		p.print(e.Output)
 	case "output":
-		if _, figure, ok := strings.Cut(e.Output, "figure: "); ok {
+		if _, figure, ok := strings.Cut(e.Output, "FIGURES "); ok {
 			p.figures = append(p.figures, strings.TrimPrefix(e.Package, "portway/")+": "+figure)
 		}
 		if p.tests[key] == nil {

@@ -14,7 +14,7 @@ func TestReport(t *testing.T) {
 	dir := t.TempDir()
 	for name, content := range map[string]string{
 		"go.mod":                "module example\n",
-		"good/good_test.go":     "package good\nimport \"testing\"\nfunc TestGood(t *testing.T) { t.Log(\"noise\"); t.Log(\"figure: 7 apples\") }\nfunc TestAbsent(t *testing.T) { t.Skip(\"no engine here\") }\n",
+		"good/good_test.go":     "package good\nimport \"testing\"\nfunc TestGood(t *testing.T) { t.Log(\"noise\"); t.Log(\"FIGURES 7 apples\") }\nfunc TestAbsent(t *testing.T) { t.Skip(\"no engine here\") }\n",
 		"bad/bad_test.go":       "package bad\nimport \"testing\"\nfunc TestBad(t *testing.T) { t.Run(\"sub\", func(t *testing.T) { t.Error(\"wrong answer\") }) }\n",
 		"broken/b_test.go":      "package broken\nvar x int = \"\"\n",
 		"panics/panics_test.go": "package panics\nimport \"testing\"\nfunc TestPanic(t *testing.T) { panic(\"oh no\") }\n",
@@ -43,7 +43,7 @@ func TestReport(t *testing.T) {
 	for _, want := range []string{
 		"ok  \texample/good", "FAIL\texample/bad", "FAIL\texample/broken [build failed]", "FAIL\texample/panics", "no test files",
 		"--- FAIL: TestBad/sub", "wrong answer", "cannot use \"\"", "panic: oh no",
-		"figures:\nexample/good: 7 apples\n", "DID NOT RUN:\nexample/good TestAbsent\n", "\tgood_test.go:4: no engine here\n",
+		"FIGURES:\nexample/good: 7 apples\n", "DID NOT RUN:\nexample/good TestAbsent\n", "\tgood_test.go:4: no engine here\n",
 	} {
 		if !strings.Contains(got, want) {
 			t.Errorf("no %q", want)

@@ -1,0 +1,150 @@
+package exampletest
+
+import (
+	"errors"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/docker/docker/api/types/network"
+
+	"portway/internal/dockertest"
+	"portway/internal/pebbletest"
+)
+
+func TestQuickstart(t *testing.T) {
+	run(t, "quickstart", nil, func(t *testing.T, e *example) {
+		c := e.client(t, nil)
+		host := "whoami." + e.suffix
+		if f := e.reaches(t, c, host, "/"); f.Scheme != "https" || !strings.HasPrefix(f.Host, host) {
+			t.Errorf("whoami saw %+v", f)
+		}
+		e.redirects(t, c, host)
+		healthy(t, e.mustRun(t, "ps", "-q", "portway"))
+		trust := e.mustRun(t, "exec", "-T", "portway", "/portway", "trust")
+		if !strings.Contains(trust, "-----BEGIN CERTIFICATE-----") || !strings.Contains(trust, "/data/") {
+			t.Errorf("portway trust says:\n%s", trust)
+		}
+	})
+}
+
+// What the README of the example promises: a name and an address to write to,
+// and nothing else. The CA is a real ACME server, in place of Let's Encrypt, that
+// resolves every name to this machine and comes by the published ports.
+func TestLetsEncrypt(t *testing.T) {
+	engine := dockertest.Require(t)
+	gateway := hostAddress(t, engine)
+	ports := [2]int{freePort(t), freePort(t)}
+	ca := pebbletest.Start(t, pebbletest.Options{Bind: gateway, Address: gateway, HTTPPort: ports[0], TLSPort: ports[1]})
+	roots, err := os.ReadFile(ca.RootsFile)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rootsFile := filepath.Join(t.TempDir(), "roots.pem")
+	if err := os.WriteFile(rootsFile, roots, 0o644); err != nil {
+		t.Fatal(err)
+	}
+	useCA := func(compose string) string {
+		return strings.NewReplacer(
+			"environment:\n", "environment:\n      PORTWAY_ACME_DIRECTORY: "+ca.Directory+"\n      PORTWAY_ACME_ROOTS: /roots.pem\n",
+			"volumes:\n      -", "volumes:\n      - "+rootsFile+":/roots.pem:ro\n      -",
+		).Replace(compose)
+	}
+	// Sequential: both versions publish the ports that the CA comes by.
+	for version, command := range composes(t) {
+		t.Run(version, func(t *testing.T) {
+			e := prepare(t, "letsencrypt", command, useCA)
+			e.http, e.https = ports[0], ports[1]
+			domain := strings.ToLower(e.project) + ".example.com"
+			e.env = []string{"EMAIL=me@example.com", "DOMAIN=" + domain}
+			e.up(t)
+			if f := e.reaches(t, e.client(t, ca.Roots()), domain, "/"); f.Scheme != "https" {
+				t.Errorf("whoami saw %+v", f)
+			}
+		})
+	}
+	if got, want := ca.Orders(), len(composes(t)); got != want {
+		t.Errorf("%d orders for %d names", got, want)
+	}
+}
+
+// hostAddress is an address of this machine that containers reach.
+func hostAddress(t *testing.T, engine *dockertest.Engine) string {
+	t.Helper()
+	n, err := engine.NetworkInspect(t.Context(), "bridge", network.InspectOptions{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n.IPAM.Config[0].Gateway
+}
+
+func TestWildcardPaths(t *testing.T) {
+	run(t, "wildcard-paths", nil, func(t *testing.T, e *example) {
+		c := e.client(t, nil)
+		for _, tc := range []struct{ host, path, name, listen string }{
+			{"shop.", "/", "shop", ":8080"},
+			{"alice.shop.", "/", "shop", ":8080"},
+			{"shop.", "/api", "api", ":8080"},
+			{"shop.", "/api/orders", "api", ":8080"},
+			{"shop.", "/apiary", "shop", ":8080"},
+			{"alice.shop.", "/api", "shop", ":8080"},
+			{"tool.", "/", "tool", ":8080"},
+			{"admin.", "/", "tool", ":9090"},
+		} {
+			if f := e.reaches(t, c, tc.host+e.suffix, tc.path); f.Name != tc.name || f.Listen != tc.listen {
+				t.Errorf("%s%s reaches %s at %s, want %s at %s", tc.host, tc.path, f.Name, f.Listen, tc.name, tc.listen)
+			}
+		}
+		e.redirects(t, c, "shop."+e.suffix)
+	})
+}
+
+func TestStaticRoutes(t *testing.T) {
+	run(t, "static-routes", nil, func(t *testing.T, e *example) {
+		c := e.client(t, nil)
+		for _, name := range []string{"nas", "container"} {
+			host := map[string]string{"nas": "nas.", "container": "whoami."}[name] + e.suffix
+			if f := e.reaches(t, c, host, "/"); f.Name != name {
+				t.Errorf("%s reaches %s, want %s", host, f.Name, name)
+			}
+		}
+		// As the README says, a file may come at any time.
+		added := "added:\n  host: added." + e.suffix + "\n  to: http://nas:8080\n"
+		if err := os.WriteFile(filepath.Join(e.folder, "routes", "added.yaml"), []byte(added), 0o644); err != nil {
+			t.Fatal(err)
+		}
+		if f := e.reaches(t, c, "added."+e.suffix, "/"); f.Name != "nas" {
+			t.Errorf("the added route reaches %s", f.Name)
+		}
+	})
+}
+
+// Without a registry, a stand-in takes the place of the proxy image: what is
+// shown is that Portway needs no more than the proxy is told to let through, and
+// that it runs with all the hardening of the example.
+func TestSocketProxy(t *testing.T) {
+	engine := dockertest.Require(t)
+	image := engine.Image(t, "portway/internal/exampletest/socketproxy")
+	standIn := func(compose string) string {
+		return strings.Replace(compose, "image: tecnativa/docker-socket-proxy", "image: "+image, 1)
+	}
+	run(t, "socket-proxy", standIn, func(t *testing.T, e *example) {
+		c := e.client(t, nil)
+		e.reaches(t, c, "whoami."+e.suffix, "/")
+		healthy(t, e.mustRun(t, "ps", "-q", "portway"))
+		// An event reaches Portway through the proxy, too.
+		e.mustRun(t, "up", "-d", "--scale", "whoami=2")
+		names := map[string]bool{}
+		eventually(t, func() error {
+			names[e.reaches(t, c, "whoami."+e.suffix, "/").Name] = true
+			if len(names) < 2 {
+				return errors.New("only one replica answers")
+			}
+			return nil
+		})
+		if log := e.output("logs", "--no-color"); strings.Contains(log, "REFUSED") {
+			t.Errorf("Portway asks for more than the example allows:\n%s", log)
+		}
+	})
+}
