@@ -58,6 +58,7 @@ type conn struct {
 
 	out        *outBuffer
 	flushing   bool
+	flushed    chan struct{} // closed when flushing is over, if somebody waits for that
 	encoder    encoder
 	sendWindow int
 	peerWindow int         // initial window of streams
@@ -233,9 +234,9 @@ func (c *conn) afterBatch() {
 		for _, s := range keep {
 			s.launch(now)
 		}
-		clear(c.fresh)
-		c.fresh = c.fresh[:0]
 	}
+	clear(c.fresh)
+	c.fresh = c.fresh[:0]
 	if flush {
 		c.srv.workers.do((*flusher)(c))
 	}
@@ -295,6 +296,7 @@ func (c *conn) end(err error) {
 		c.flush(false)
 	}
 	if polite {
+		c.awaitFlush()
 		c.linger()
 	}
 	_ = c.nc.Close()
@@ -317,14 +319,28 @@ func (c *conn) linger() {
 	_, _ = io.Copy(io.Discard, struct{ io.Reader }{c.nc})
 }
 
+// awaitFlush waits until somebody else has written what was queued.
+func (c *conn) awaitFlush() {
+	c.mu.Lock()
+	if !c.flushing {
+		c.mu.Unlock()
+		return
+	}
+	flushed := make(chan struct{})
+	c.flushed = flushed
+	c.mu.Unlock()
+	<-flushed
+}
+
 // awaitTasks waits until nobody works for the connection.
 func (c *conn) awaitTasks() {
 	c.mu.Lock()
 	c.ended = true
 	if c.tasks > 0 {
-		c.idle = make(chan struct{})
+		idle := make(chan struct{})
+		c.idle = idle
 		c.mu.Unlock()
-		<-c.idle
+		<-idle
 		c.mu.Lock()
 	}
 	if c.out != nil {

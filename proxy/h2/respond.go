@@ -38,14 +38,13 @@ func (s *stream) run() {
 	c.handlers--
 	s.leaveUpload()
 	flush := c.claim()
-	c.taskDone()
-	if flush {
-		c.tasks++
+	if !flush {
+		c.taskDone()
 	}
 	c.mu.Unlock()
 	s.release()
 	if flush {
-		(*flusher)(c).run()
+		(*flusher)(c).run() // and then the task is done
 	}
 }
 

@@ -88,6 +88,10 @@ func (c *conn) flush(others bool) {
 		c.admit()
 	}
 	c.flushing = false
+	if c.flushed != nil {
+		close(c.flushed)
+		c.flushed = nil
+	}
 	c.mu.Unlock()
 }
 
