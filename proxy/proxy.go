@@ -3,48 +3,63 @@
 package proxy
 
 import (
-	"context"
 	"crypto/tls"
 	"log/slog"
 	"net/http"
 	"net/netip"
 	"time"
-
-	"portway/route"
 )
 
 // Certificates is what the proxy needs to terminate TLS.
 type Certificates interface {
 	GetCertificate(*tls.ClientHelloInfo) (*tls.Certificate, error)
-	// HTTPChallenge answers ACME's HTTP-01 requests and leaves others to next.
+	// HTTPChallenge answers ACME's HTTP-01 requests and leaves others to next. Only
+	// plain-HTTP requests below /.well-known/acme-challenge/ are given to it.
 	HTTPChallenge(next http.Handler) http.Handler
-	// Hold tells, for a host whose certificate is not there yet, what to tell a
-	// visitor in one sentence and when to come back; ok is false if all is well.
+	// Hold tells, for a host (lower case, without port) whose certificate is not
+	// there yet, what to tell a visitor in one sentence and when to come back; hold
+	// is false if all is well. It is called for each request.
 	Hold(host string) (why string, retry time.Duration, hold bool)
 }
 
 // Config is what a Server works with.
 type Config struct {
-	HTTP    []string       // addresses for plain HTTP; empty: none
-	HTTPS   []string       // addresses for TLS; empty: none
+	HTTP  []string // addresses for plain HTTP; empty: none
+	HTTPS []string // addresses for TLS; empty: none
+	// Listeners are those addresses, opened before by Listen, for example while the
+	// process was still root; nil: New opens them. The Server closes them.
+	Listeners *Listeners
+	// Plain answers plain-HTTP requests for a path, whatever their host, ahead of
+	// routes and redirects, for example "/.well-known/portway/ca.crt". May be nil.
+	Plain map[string]http.Handler
+
 	Trusted []netip.Prefix // proxies whose X-Forwarded-* and Forwarded are believed
-	// HTTPSPort is the port that clients reach HTTPS at, for redirects; 0: that of the first address in HTTPS.
+	// HTTPSPort is the port that clients reach HTTPS at, for redirects; 0: that of
+	// the first address in HTTPS. If there is none either, nothing is redirected, and
+	// routes that would be are served over plain HTTP.
 	HTTPSPort int
 	Drain     time.Duration // how long Run waits for requests in flight; 0: 30 s
-	Certs     Certificates
+	Certs     Certificates  // may be nil if HTTPS is empty
 	Logger    *slog.Logger
 }
 
-// Server is the data plane.
-type Server struct{}
+// limits are the time limits towards clients. A body may take as long as it
+// likes, as long as it moves.
+type limits struct {
+	handshake time.Duration // TLS
+	head      time.Duration // from a request's first byte (a connection's beginning, for its first) to the end of its head
+	idle      time.Duration // silence in the middle of a body
+	keepAlive time.Duration // silence between requests
+}
 
-// New opens the listeners, so that an address in use is reported at the start.
-func New(cfg Config) (*Server, error) { panic("not yet") }
+var defaultLimits = limits{
+	handshake: 10 * time.Second,
+	head:      30 * time.Second,
+	idle:      60 * time.Second,
+	keepAlive: 3 * time.Minute,
+}
 
-// SetTable serves t from the next request on. Requests in flight finish by the
-// table they began with. State of upstreams and routes that stay is kept.
-func (s *Server) SetTable(t *route.Table) {}
-
-// Run serves until ctx is done, then stops accepting and waits for requests in
-// flight, at most Config.Drain; it returns nil after a clean end.
-func (s *Server) Run(ctx context.Context) error { panic("not yet") }
+const (
+	defaultDrain = 30 * time.Second
+	maxHead      = 64 << 10
+)

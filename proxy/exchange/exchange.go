@@ -225,17 +225,27 @@ func (ex *Exchange) Go(f func()) {
 	ex.working.Go(func() {
 		defer func() {
 			if v := recover(); v != nil {
-				ex.Cancel(&PanicError{Value: v, Stack: debug.Stack()})
+				ex.Cancel(NewPanicError(v))
 			}
 		}()
 		f()
 	})
 }
 
-// PanicError is the cause of cancellation when a function of Go panicked.
+// PanicError is what a panic is turned into: the cause of cancellation if it was
+// in a function of Go.
 type PanicError struct {
 	Value any
 	Stack []byte
+}
+
+// NewPanicError makes one of what recover returned, in the deferred function that
+// called it. A *PanicError is returned as it is, with the stack it came with.
+func NewPanicError(recovered any) *PanicError {
+	if p, ok := recovered.(*PanicError); ok {
+		return p
+	}
+	return &PanicError{Value: recovered, Stack: debug.Stack()}
 }
 
 // Error gives the value that was panicked with, without the stack.

@@ -7,7 +7,6 @@ import (
 	"net"
 	"net/http"
 	"net/url"
-	"runtime/debug"
 	"strconv"
 	"strings"
 	"sync"
@@ -196,7 +195,7 @@ func (w *httpResponse) run(h http.Handler, r *http.Request) {
 			}
 		default:
 			if w.panicked = v; v != http.ErrAbortHandler {
-				w.panicked = &PanicError{Value: v, Stack: debug.Stack()}
+				w.panicked = NewPanicError(v)
 			}
 			close(w.head)
 		}

@@ -1,0 +1,331 @@
+package proxy
+
+import (
+	"bytes"
+	"net/netip"
+	"strconv"
+
+	"portway/proxy/exchange"
+)
+
+// client is what is known of who sent a request, and how.
+type client struct {
+	secure bool // by HTTPS, to us or to a trusted proxy in front of us
+
+	// What trusted proxies report; nil if there are none.
+	chain     []byte // X-Forwarded-For so far, in one line
+	forwarded []byte // Forwarded so far, in one line
+	proto     []byte // "http" or "https"
+	host      []byte
+	port      []byte
+}
+
+// identify finds out who sent ex, and sets ClientIP: the nearest address that is
+// not a trusted proxy.
+//
+// If the peer is trusted, X-Forwarded-For counts, or Forwarded (RFC 7239) where
+// there is none of it. The other one of the two is then not believed, but made
+// anew: a proxy that writes only one of them would let its clients write the other.
+func (s *Server) identify(ex *exchange.Exchange) client {
+	peer := plainAddr(ex.Conn.Remote.Addr())
+	ex.ClientIP = peer
+	c := client{secure: ex.Conn.TLS != nil}
+	if !s.trusted(peer) {
+		return c
+	}
+	f := &ex.Request.Fields
+	if c.proto = scheme(first(f.Get("x-forwarded-proto"))); c.proto == nil {
+		c.proto = scheme(first(f.Get("x-forwarded-scheme")))
+	}
+	c.host = authority(first(f.Get("x-forwarded-host")))
+	c.port = port(first(f.Get("x-forwarded-port")))
+	if c.chain = joined(ex, "x-forwarded-for"); c.chain != nil {
+		ex.ClientIP = s.nearest(peer, c.chain)
+	} else if c.forwarded = joined(ex, "forwarded"); c.forwarded != nil {
+		s.believe(ex, &c)
+	}
+	if c.proto != nil {
+		c.secure = string(c.proto) == "https"
+	}
+	return c
+}
+
+// nearest walks X-Forwarded-For from the right, past trusted proxies.
+func (s *Server) nearest(peer netip.Addr, chain []byte) netip.Addr {
+	client := peer
+	for len(chain) > 0 {
+		var last []byte
+		if i := bytes.LastIndexByte(chain, ','); i >= 0 {
+			chain, last = chain[:i], chain[i+1:]
+		} else {
+			chain, last = nil, chain
+		}
+		addr, ok := parseNode(bytes.TrimSpace(last))
+		if !ok {
+			break
+		}
+		if client = addr; !s.trusted(addr) {
+			break
+		}
+	}
+	return client
+}
+
+// believe takes from Forwarded what X-Forwarded-* do not say.
+func (s *Server) believe(ex *exchange.Exchange, c *client) {
+	elements, ok := parseForwarded(c.forwarded)
+	if !ok { // nobody can tell what it says
+		c.forwarded = nil
+		return
+	}
+	start := len(ex.Memory)
+	for i := range elements {
+		if i > 0 {
+			ex.Memory = append(ex.Memory, ", "...)
+		}
+		if addr, ok := parseNode(elements[i].node); ok {
+			ex.Memory = addr.AppendTo(ex.Memory)
+		} else {
+			ex.Memory = append(ex.Memory, "unknown"...)
+		}
+	}
+	c.chain = ex.Memory[start:len(ex.Memory):len(ex.Memory)]
+	for i := len(elements) - 1; i >= 0; i-- {
+		e := &elements[i]
+		addr, ok := parseNode(e.node)
+		if ok {
+			ex.ClientIP = addr
+		}
+		if p := scheme(e.proto); p != nil {
+			c.proto = p
+		}
+		if h := authority(e.host); h != nil {
+			c.host = h
+		}
+		if !ok || !s.trusted(addr) {
+			return
+		}
+	}
+}
+
+func (s *Server) trusted(addr netip.Addr) bool {
+	for _, p := range s.cfg.Trusted {
+		if p.Contains(addr) {
+			return true
+		}
+	}
+	return false
+}
+
+// setForwarded tells the origin who its client is: X-Forwarded-For, -Proto,
+// -Host and -Port, X-Real-IP, and Forwarded. What the client sent of that family
+// is removed.
+func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
+	q := &ex.Request
+	peer := plainAddr(ex.Conn.Remote.Addr())
+	if s.trusted(peer) {
+		q.Fields.DelFunc(ours)
+	} else {
+		q.Fields.DelFunc(family)
+	}
+	scheme, host := "http", q.Authority
+	if ex.Conn.TLS != nil {
+		scheme = "https"
+	}
+	proto := scheme
+	if c.proto != nil {
+		proto = "http"
+		if c.secure {
+			proto = "https"
+		}
+	}
+	if c.host != nil {
+		host = c.host
+	}
+
+	m := memory{ex, len(ex.Memory)}
+	if len(c.chain) > 0 {
+		ex.Memory = append(append(ex.Memory, c.chain...), ", "...)
+	}
+	ex.Memory = appendAddr(ex.Memory, peer)
+	q.Fields.Add(nameFor, m.take())
+	q.Fields.AddString("X-Forwarded-Proto", proto)
+	q.Fields.Add(nameHost, host)
+	q.Fields.Add(namePort, forwardedPort(c, host, proto))
+	if ex.ClientIP.IsValid() {
+		ex.Memory = ex.ClientIP.AppendTo(ex.Memory)
+		q.Fields.Add(nameReal, m.take())
+	}
+
+	switch {
+	case len(c.forwarded) > 0:
+		ex.Memory = append(append(ex.Memory, c.forwarded...), ", "...)
+		ex.Memory = appendElement(ex.Memory, peer, q.Authority, scheme)
+	case len(c.chain) > 0:
+		ex.Memory = appendChain(ex.Memory, c.chain, host, proto)
+		ex.Memory = appendElement(ex.Memory, peer, q.Authority, scheme)
+	default:
+		ex.Memory = appendElement(ex.Memory, peer, host, proto)
+	}
+	q.Fields.Add(nameForwarded, m.take())
+}
+
+// Names of fields, as bytes once and for all.
+var (
+	nameFor       = []byte("X-Forwarded-For")
+	nameHost      = []byte("X-Forwarded-Host")
+	namePort      = []byte("X-Forwarded-Port")
+	nameReal      = []byte("X-Real-IP")
+	nameForwarded = []byte("Forwarded")
+)
+
+// memory hands out what was appended to an exchange's Memory.
+type memory struct {
+	ex   *exchange.Exchange
+	from int
+}
+
+func (m *memory) take() []byte {
+	b := m.ex.Memory[m.from:len(m.ex.Memory):len(m.ex.Memory)]
+	m.from = len(m.ex.Memory)
+	return b
+}
+
+// forwardedPort is the port that the client used, as far as it is known.
+func forwardedPort(c *client, host []byte, proto string) []byte {
+	if c.port != nil {
+		return c.port
+	}
+	if bare := bareHost(host); len(bare)+1 < len(host) {
+		return host[len(bare)+1:]
+	}
+	if proto == "https" {
+		return port443
+	}
+	return port80
+}
+
+var port80, port443 = []byte("80"), []byte("443")
+
+// family tells whether a field is one of those that proxies tell origins about
+// clients by. Origins that hand fields on as environment variables (CGI, WSGI)
+// take "_" for "-", so it counts as the same.
+func family(name, _ []byte) bool {
+	return foldPrefix(name, "x-forwarded-") || ours(name, nil)
+}
+
+// ours tells whether a field is one that setForwarded sets, or looks like one.
+func ours(name, _ []byte) bool {
+	if len(name) < len("forwarded") {
+		return false
+	}
+	for _, n := range []string{
+		"x-forwarded-for", "x-forwarded-proto", "x-forwarded-host", "x-forwarded-port",
+		"x-real-ip", "forwarded", "x-forwarded",
+	} {
+		if len(name) == len(n) && foldPrefix(name, n) {
+			return true
+		}
+	}
+	return false
+}
+
+// foldPrefix tells whether b begins with prefix (lower case, "-"), in any case
+// and with "_" for "-".
+func foldPrefix(b []byte, prefix string) bool {
+	if len(b) < len(prefix) {
+		return false
+	}
+	for i := range len(prefix) {
+		c := b[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c == '_':
+			c = '-'
+		}
+		if c != prefix[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// first is the first of a list.
+func first(list []byte) []byte {
+	if i := bytes.IndexByte(list, ','); i >= 0 {
+		list = list[:i]
+	}
+	return bytes.TrimSpace(list)
+}
+
+// joined gives all lines of a list field as one; nil if there is nothing in them.
+func joined(ex *exchange.Exchange, name string) []byte {
+	f := &ex.Request.Fields
+	switch f.Count(name) {
+	case 0:
+		return nil
+	case 1:
+		if v := f.Get(name); len(v) > 0 {
+			return v
+		}
+		return nil
+	}
+	m := memory{ex, len(ex.Memory)}
+	for n, v := range f.All() {
+		if exchange.EqualFold(n, name) && len(v) > 0 {
+			if len(ex.Memory) > m.from {
+				ex.Memory = append(ex.Memory, ", "...)
+			}
+			ex.Memory = append(ex.Memory, v...)
+		}
+	}
+	if b := m.take(); len(b) > 0 {
+		return b
+	}
+	return nil
+}
+
+var schemeHTTP, schemeHTTPS = []byte("http"), []byte("https")
+
+// scheme is b as a scheme, nil if it is none that we know.
+func scheme(b []byte) []byte {
+	switch {
+	case exchange.EqualFold(b, "https"), exchange.EqualFold(b, "wss"):
+		return schemeHTTPS
+	case exchange.EqualFold(b, "http"), exchange.EqualFold(b, "ws"):
+		return schemeHTTP
+	}
+	return nil
+}
+
+// authority is b if it may be a host, perhaps with a port; nil otherwise.
+func authority(b []byte) []byte {
+	for _, c := range b {
+		if c <= ' ' || c >= 0x7f || bytes.IndexByte([]byte(`"\/@?#<>,;`), c) >= 0 {
+			return nil
+		}
+	}
+	if len(b) == 0 || len(b) > 300 {
+		return nil
+	}
+	return b
+}
+
+// port is b if it is a port number, nil otherwise.
+func port(b []byte) []byte {
+	if n, err := strconv.ParseUint(string(b), 10, 16); err != nil || n == 0 {
+		return nil
+	}
+	return b
+}
+
+// plainAddr is an address as people write it: IPv4 as such, without a zone.
+func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
+
+func appendAddr(b []byte, a netip.Addr) []byte {
+	if !a.IsValid() {
+		return append(b, "unknown"...)
+	}
+	return a.AppendTo(b)
+}

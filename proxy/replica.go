@@ -1,0 +1,248 @@
+package proxy
+
+import (
+	"crypto/tls"
+	"log/slog"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portway/proxy/exchange"
+	"portway/proxy/upstream"
+	"portway/route"
+)
+
+// transport is what a replica's connections are asked for; *upstream.Pool.
+type transport interface {
+	RoundTrip(ex *exchange.Exchange) error
+	Sweep(now time.Time)
+	Close()
+}
+
+var _ transport = (*upstream.Pool)(nil)
+
+// bodyIdle is how long an origin may be silent in the middle of a body. It is
+// long, since event streams and gRPC streams often have nothing to say; origins
+// that are gone are noticed by TCP keep-alive.
+const bodyIdle = 15 * time.Minute
+
+// dialPool makes the pool for u.
+func dialPool(u route.Upstream) transport {
+	cfg := upstream.Config{Network: u.Network, Address: u.Address, Scheme: string(u.Scheme), Idle: bodyIdle}
+	if u.Scheme == route.HTTPS && private(u.Address) {
+		// No CA certifies private addresses, and containers are spoken to by theirs:
+		// the network is trusted here as it is for plain HTTP.
+		cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+	}
+	return upstream.NewPool(cfg)
+}
+
+// private tells whether address is an IP address that public CAs do not certify.
+func private(address string) bool {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	ip, err := netip.ParseAddr(host)
+	return err == nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast())
+}
+
+// replica is the live state of one upstream. It outlives tables.
+type replica struct {
+	name   string // for logs
+	pool   transport
+	logger *slog.Logger
+
+	inFlight atomic.Int64
+	retired  atomic.Bool // no table has it any more
+	closing  sync.Once
+
+	retryAt  atomic.Int64 // Unix nanoseconds; 0: it takes connections as far as we know
+	failures atomic.Int32 // tries in a row that failed
+}
+
+var _ exchange.DoneFunc = (*replica)(nil)
+
+// acquire counts an exchange in; false if the replica is not to be used any more.
+func (r *replica) acquire() bool {
+	r.inFlight.Add(1)
+	if r.retired.Load() {
+		r.release()
+		return false
+	}
+	return true
+}
+
+// release counts an exchange out; the last one closes a retired replica.
+func (r *replica) release() {
+	if r.inFlight.Add(-1) == 0 && r.retired.Load() {
+		r.closing.Do(r.pool.Close)
+	}
+}
+
+// retire closes the replica once nothing is in flight.
+func (r *replica) retire() {
+	r.retired.Store(true)
+	if r.inFlight.Load() == 0 {
+		r.closing.Do(r.pool.Close)
+	}
+}
+
+// Done releases the replica when its exchange is over.
+func (r *replica) Done(*exchange.Exchange, int64, error) { r.release() }
+
+// A replica that refuses connections is left out for a while, which doubles with
+// each try that fails.
+const (
+	shortestPause = 500 * time.Millisecond
+	longestPause  = 15 * time.Second
+)
+
+// usable tells whether the replica should be tried. When its pause is over, one
+// request gets true and begins the next pause, which ends at once if it succeeds.
+func (r *replica) usable() bool {
+	at := r.retryAt.Load()
+	if at == 0 {
+		return true
+	}
+	now := time.Now()
+	if now.UnixNano() < at {
+		return false
+	}
+	pause := min(shortestPause<<min(r.failures.Load(), 10), longestPause)
+	if !r.retryAt.CompareAndSwap(at, now.Add(pause).UnixNano()) {
+		return false
+	}
+	r.failures.Add(1)
+	return true
+}
+
+// refused notes that a connection could not be made.
+func (r *replica) refused(err error) {
+	if r.retryAt.CompareAndSwap(0, time.Now().Add(shortestPause).UnixNano()) {
+		r.failures.Store(1)
+		r.logger.Warn("an origin takes no connections, it is left out for now", "upstream", r.name, "error", err)
+	}
+}
+
+// answered notes that a connection was made.
+func (r *replica) answered() {
+	if r.retryAt.Load() != 0 && r.retryAt.Swap(0) != 0 {
+		r.failures.Store(0)
+		r.logger.Info("an origin takes connections again", "upstream", r.name)
+	}
+}
+
+// replicaSet is what one route is served by, at one time. It is never changed.
+type replicaSet struct {
+	ready     []*replica
+	upstreams []route.Upstream // the others too, to tell why there is none
+}
+
+// replicas are those of all tables that are in use.
+type replicas struct {
+	logger *slog.Logger
+	dial   func(route.Upstream) transport
+
+	mu    sync.Mutex
+	byKey map[replicaKey]*replica
+	old   []*replica // retired, perhaps still in flight
+}
+
+// replicaKey identifies a replica. One that moved is another one, even if it is
+// the same container.
+type replicaKey struct {
+	id, network, address string
+	scheme               route.Scheme
+}
+
+func newReplicas(logger *slog.Logger, dial func(route.Upstream) transport) *replicas {
+	return &replicas{logger: logger, dial: dial, byKey: make(map[replicaKey]*replica)}
+}
+
+// of gives the set for upstreams and adds its members to used.
+func (s *replicas) of(upstreams []route.Upstream, used map[*replica]struct{}) *replicaSet {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	set := &replicaSet{upstreams: upstreams}
+	for _, u := range upstreams {
+		k := replicaKey{u.ID, u.Network, u.Address, u.Scheme}
+		r := s.byKey[k]
+		if r == nil {
+			if u.State == route.Stopped {
+				continue
+			}
+			r = &replica{name: u.Name, pool: s.dial(u), logger: s.logger}
+			s.byKey[k] = r
+		}
+		used[r] = struct{}{}
+		if u.State == route.Ready {
+			set.ready = append(set.ready, r)
+		}
+	}
+	return set
+}
+
+// retain retires all that t does not use.
+func (s *replicas) retain(t *table) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for k, r := range s.byKey {
+		if _, ok := t.used[r]; !ok {
+			delete(s.byKey, k)
+			s.old = append(s.old, r)
+			r.retire()
+		}
+	}
+}
+
+// sweepEvery is how often pools are looked after: see upstream.Pool.Sweep.
+const sweepEvery = 500 * time.Millisecond
+
+// sweep looks after the pools until done is closed.
+func (s *replicas) sweep(done <-chan struct{}) {
+	tick := time.NewTicker(sweepEvery)
+	defer tick.Stop()
+	var all []*replica
+	for {
+		select {
+		case <-done:
+			return
+		case now := <-tick.C:
+			all = s.all(all[:0])
+			for _, r := range all {
+				r.pool.Sweep(now)
+			}
+			clear(all)
+		}
+	}
+}
+
+// all appends the replicas in use to list, and forgets old ones without exchanges.
+func (s *replicas) all(list []*replica) []*replica {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.byKey {
+		list = append(list, r)
+	}
+	busy := s.old[:0]
+	for _, r := range s.old {
+		if r.inFlight.Load() > 0 {
+			busy = append(busy, r)
+		}
+	}
+	clear(s.old[len(busy):])
+	s.old = busy
+	return append(list, busy...)
+}
+
+// close closes all pools.
+func (s *replicas) close() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, r := range s.byKey {
+		r.retire()
+	}
+}

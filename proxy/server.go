@@ -1,0 +1,239 @@
+package proxy
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"portway/proxy/exchange"
+	"portway/route"
+)
+
+// Server is the data plane. Its methods may be called from any goroutine.
+type Server struct {
+	cfg       Config
+	logger    *slog.Logger
+	limits    limits
+	listeners *Listeners
+	tls       *tls.Config
+	httpsPort int // 0: HTTPS is switched off
+	plain     map[string]exchange.Handler
+
+	table    atomic.Pointer[table]
+	setting  sync.Mutex // held by SetTable
+	replicas *replicas
+	conns    conns
+}
+
+// New prepares a Server. It opens the listeners, unless Config has them, so that
+// an address in use is reported at the start; nothing is accepted before Run.
+func New(cfg Config) (*Server, error) {
+	listeners := cfg.Listeners
+	if listeners == nil {
+		var err error
+		if listeners, err = Listen(cfg.HTTP, cfg.HTTPS); err != nil {
+			return nil, err
+		}
+	}
+	if cfg.Certs == nil && len(listeners.secure) > 0 {
+		listeners.Close()
+		return nil, errors.New("HTTPS is to be served, but nothing provides certificates")
+	}
+	if cfg.Drain == 0 {
+		cfg.Drain = defaultDrain
+	}
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg: cfg, logger: cfg.Logger, limits: defaultLimits, listeners: listeners,
+		httpsPort: cfg.HTTPSPort, plain: make(map[string]exchange.Handler),
+	}
+	s.replicas = newReplicas(s.logger, dialPool)
+	s.tls = s.tlsConfig()
+	if a := listeners.HTTPS(); s.httpsPort == 0 && len(a) > 0 {
+		s.httpsPort = int(a[0].Port())
+	}
+	for path, h := range cfg.Plain {
+		s.plain[path] = exchange.ToHTTP(h)
+	}
+	return s, nil
+}
+
+// SetTable serves t from the next request on. Requests in flight finish by the
+// table they began with. State of upstreams and routes that stay is kept;
+// connections to upstreams that are gone are closed when their last request ends.
+func (s *Server) SetTable(t *route.Table) {
+	s.setting.Lock()
+	defer s.setting.Unlock()
+	next, update := s.compile(s.table.Load(), t)
+	update()
+	s.table.Store(next)
+	s.replicas.retain(next)
+}
+
+// Run serves until ctx is done, then stops accepting and waits for requests in
+// flight, at most Config.Drain. It returns nil after a clean end, and an error if
+// a listener failed or connections had to be cut off at the end. It can be called
+// once.
+func (s *Server) Run(ctx context.Context) error {
+	ctx, stop := context.WithCancel(ctx)
+	defer stop()
+	f := newNetFront(exchange.HandlerFunc(s.serve), s.limits, s.logger)
+	fronts := map[string]front{alpnHTTP1: f, alpnHTTP2: f}
+
+	failed := make(chan error, len(s.listeners.plain)+len(s.listeners.secure))
+	var accepting sync.WaitGroup
+	listen := func(l net.Listener, handle func(*conn)) {
+		accepting.Go(func() {
+			if err := s.accept(ctx, l, handle); err != nil {
+				failed <- err
+				stop()
+			}
+		})
+	}
+	for _, l := range s.listeners.plain {
+		listen(l, func(c *conn) { s.servePlain(c, fronts) })
+	}
+	for _, l := range s.listeners.secure {
+		listen(l, func(c *conn) { s.serveTLS(c, fronts) })
+	}
+	var sweeping sync.WaitGroup
+	swept := make(chan struct{})
+	sweeping.Go(func() { s.replicas.sweep(swept) })
+
+	<-ctx.Done()
+	s.listeners.Close()
+	accepting.Wait()
+	err := s.drain(f)
+	close(swept)
+	sweeping.Wait()
+	s.replicas.close()
+	select {
+	case broken := <-failed:
+		return errors.Join(broken, err)
+	default:
+		return err
+	}
+}
+
+// drain ends all connections, by force at the end of the time for it.
+func (s *Server) drain(fronts ...front) error {
+	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Drain)
+	defer cancel()
+	s.conns.drain()
+	var wg sync.WaitGroup
+	for _, f := range fronts {
+		wg.Go(func() { f.shutdown(ctx) })
+	}
+	wg.Wait()
+	s.conns.wait(ctx)
+	if n := s.conns.cut(); n > 0 {
+		return fmt.Errorf("%d connections were still busy after %v and have been cut off", n, s.cfg.Drain)
+	}
+	return nil
+}
+
+// accept hands connections of l to handle, which must not block, until ctx is
+// done. A lack of file descriptors or memory makes it wait, and say so.
+func (s *Server) accept(ctx context.Context, l net.Listener, handle func(*conn)) error {
+	const first, longest = 5 * time.Millisecond, time.Second
+	pause := first
+	for {
+		c, err := l.Accept()
+		switch {
+		case err == nil:
+			pause = first
+			if c, ok := s.conns.add(c); ok {
+				handle(c)
+			}
+			continue
+		case ctx.Err() != nil:
+			return nil
+		case errors.Is(err, net.ErrClosed):
+			return fmt.Errorf("the listener at %s was closed: %w", l.Addr(), err)
+		}
+		if pause == first || pause == longest {
+			s.logger.Warn("cannot accept connections for now", "address", l.Addr().String(), "error", err,
+				"fix", "if these are too many open files, raise the limit (docker run --ulimit nofile=...)")
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-time.After(pause):
+		}
+		pause = min(2*pause, longest)
+	}
+}
+
+func (s *Server) servePlain(c *conn, fronts map[string]front) {
+	if s.conns.serve(c) {
+		fronts[alpnHTTP1].serve(c)
+		return
+	}
+	_ = c.Close()
+}
+
+func (s *Server) serveTLS(c *conn, fronts map[string]front) {
+	go func() {
+		t, protocol, err := s.handshake(c)
+		if err != nil {
+			s.logger.Debug("a client's connection failed", "client", c.RemoteAddr().String(), "error", err)
+			return
+		}
+		f, ok := fronts[protocol]
+		if !ok || !s.conns.serve(c) { // not ok: the challenge, which the handshake has answered
+			_ = t.Close()
+			return
+		}
+		f.serve(t)
+	}()
+}
+
+// serve is where every exchange begins.
+func (s *Server) serve(ex *exchange.Exchange) {
+	ex.OnDone(s)
+	defer func() {
+		if v := recover(); v != nil {
+			s.recovered(ex, v)
+		}
+	}()
+	s.route(ex)
+}
+
+// recovered answers for a handler that panicked.
+func (s *Server) recovered(ex *exchange.Exchange, v any) {
+	if v == http.ErrAbortHandler {
+		panic(v) // asked for: cuts the connection off
+	}
+	s.logPanic(ex, exchange.NewPanicError(v))
+	s.fail(ex, page{status: http.StatusInternalServerError, why: "Portway ran into an error of its own."}, nil)
+}
+
+var _ exchange.DoneFunc = (*Server)(nil)
+
+// Done says what went wrong after the head of a response was sent.
+func (s *Server) Done(ex *exchange.Exchange, sent int64, err error) {
+	cause := ex.Canceled()
+	if p := (*exchange.PanicError)(nil); errors.As(cause, &p) {
+		s.logPanic(ex, p)
+		return
+	}
+	if err == nil || cause != nil || errors.Is(err, exchange.ErrClientGone) {
+		return
+	}
+	s.logger.LogAttrs(context.Background(), slog.LevelWarn, "a response broke off in the middle",
+		append(attributes(ex), slog.Int64("sent", sent), slog.Any("error", err))...)
+}
+
+func (s *Server) logPanic(ex *exchange.Exchange, p *exchange.PanicError) {
+	s.logger.LogAttrs(context.Background(), slog.LevelError, "panic while serving a request; this is a bug in Portway",
+		append(attributes(ex), slog.Any("error", p), slog.String("stack", string(p.Stack)))...)
+}

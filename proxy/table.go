@@ -1,0 +1,81 @@
+package proxy
+
+import (
+	"reflect"
+
+	"portway/label"
+	"portway/proxy/exchange"
+	"portway/route"
+)
+
+// table is a route.Table with what serves its routes. It is never changed.
+type table struct {
+	routes *route.Table
+	sites  []*site          // by route.Route.Index
+	byID   map[string]*site // by route.Route.ID
+	used   map[*replica]struct{}
+}
+
+// site is a route with the chain of handlers that its requests go through.
+type site struct {
+	route  *route.Route
+	chain  exchange.Handler
+	origin *origin // the end of chain
+}
+
+// wrapper is a binder that wants to be in the chain: middleware.Middleware, seen
+// from here.
+type wrapper interface {
+	Wrap(next exchange.Handler) exchange.Handler
+}
+
+// compile makes the table for t, after prev, which may be nil. Chains and origins
+// of routes that stay are carried over, and with them what they have learnt: an
+// origin gets its new replicas by update, so that also requests which began with
+// prev go where there still is somebody.
+func (s *Server) compile(prev *table, t *route.Table) (next *table, update func()) {
+	routes := t.Routes()
+	next = &table{
+		routes: t,
+		sites:  make([]*site, len(routes)),
+		byID:   make(map[string]*site, len(routes)),
+		used:   make(map[*replica]struct{}),
+	}
+	sets := make(map[*origin]*replicaSet, len(routes))
+	for i, r := range routes {
+		var old *site
+		if prev != nil {
+			old = prev.byID[r.ID]
+		}
+		n := &site{route: r}
+		switch {
+		case old == nil:
+			n.origin = &origin{server: s, route: r.Name}
+			n.chain = chain(r.Middleware, n.origin)
+		case reflect.DeepEqual(old.route.Middleware, r.Middleware):
+			n.origin, n.chain = old.origin, old.chain
+		default:
+			n.origin = old.origin
+			n.chain = chain(r.Middleware, n.origin)
+		}
+		sets[n.origin] = s.replicas.of(r.Upstreams, next.used)
+		next.sites[i] = n
+		next.byID[r.ID] = n
+	}
+	return next, func() {
+		for o, set := range sets {
+			o.set.Store(set)
+		}
+	}
+}
+
+// chain puts the middleware in front of last, the first one outermost.
+func chain(binders []label.Binder, last exchange.Handler) exchange.Handler {
+	h := last
+	for i := len(binders) - 1; i >= 0; i-- {
+		if m, ok := binders[i].(wrapper); ok {
+			h = m.Wrap(h)
+		}
+	}
+	return h
+}
