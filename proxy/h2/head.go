@@ -16,7 +16,9 @@ func (c *conn) appendHead(s *stream, last bool) {
 	start := len(out.b)
 	out.b = appendFrameHeader(out.b, 0, frameHeaders, 0, s.id)
 	out.b = c.encoder.status(c.encoder.begin(out.b), status)
-	if p.Length >= 0 && status != 204 && p.Tunnel == nil {
+	// A 304 may say how long the content would be, but clients that take that for
+	// content which is missing, such as Go's, are many.
+	if p.Length >= 0 && status != 204 && status != 304 && p.Tunnel == nil {
 		out.b = c.encoder.contentLength(out.b, p.Length)
 	}
 	c.appendFields(&p.Fields)

@@ -347,3 +347,12 @@ func (c *rawClient) field(id uint32, name string) string {
 	}
 	return ""
 }
+
+func dialTLS(t testing.TB, ts *testServer) net.Conn {
+	t.Helper()
+	nc, err := tls.Dial("tcp", ts.addr, clientTLS())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return nc
+}
