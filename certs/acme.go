@@ -36,6 +36,7 @@ type heard struct {
 	challenges []string      // what the CA said about challenges that failed
 	retryAfter time.Duration // what the CA asked for; 0: nothing
 	storageErr error         // the last write that failed
+	newAccount bool          // the CA had forgotten the account, and there is a new one
 }
 
 // tryKey is the context key of a *try.
@@ -104,8 +105,23 @@ func (a *authority) run(ctx context.Context, t *try, logger *zap.Logger, limit t
 	cfg := *a.magic
 	cfg.Logger = logger
 	cfg.Issuers = []certmagic.Issuer{a.issuer(logger)}
-	if renew {
-		return cfg.RenewCertSync(ctx, t.name, false)
+	once := func() error {
+		if renew {
+			return cfg.RenewCertSync(ctx, t.name, false)
+		}
+		return cfg.ObtainCertSync(ctx, t.name)
 	}
-	return cfg.ObtainCertSync(ctx, t.name)
+	err := once()
+	if err != nil && t.hasNewAccount() {
+		// certmagic makes a new account, but goes on with the old one. No order
+		// was made yet.
+		err = once()
+	}
+	return err
+}
+
+func (t *try) hasNewAccount() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newAccount
 }

@@ -65,12 +65,11 @@ func (t *try) said(p acme.Problem) string {
 // problemAdvice says what to do about a problem of RFC 8555 section 6.7.
 func problemAdvice(kind, name string) string {
 	switch strings.TrimPrefix(kind, acme.ProblemTypeNamespace) {
-	case "connection", "tls":
-		return "Check that the DNS records (A, AAAA) of " + name + " point to this machine and that ports 80 and 443 reach Portway from the internet."
+	case "connection", "tls", "unauthorized", "incorrectResponse": // CAs differ in which they choose
+		return "Check that the DNS records (A, AAAA) of " + name + " point to this machine, and that ports 80 and 443 reach" +
+			" Portway from the internet, and not another server or proxy."
 	case "dns":
 		return "Create a DNS record (A, AAAA) for " + name + " that points to this machine, or mend its DNS."
-	case "unauthorized", "incorrectResponse":
-		return "Something else answered for " + name + ": check that its DNS records (A, AAAA) point to this machine, and that ports 80 and 443 lead to Portway, not to another server or proxy."
 	case "caa":
 		return "Change the CAA record in the DNS of " + name + " so that it allows this CA."
 	case "rateLimited":
@@ -116,7 +115,13 @@ func errorAdvice(err error, directory string) string {
 
 // strip takes from an error of certmagic what the reader knows.
 func strip(err error, name string) string {
+	if u := (*url.Error)(nil); errors.As(err, &u) {
+		return u.Error()
+	}
 	s := err.Error()
+	if _, rest, ok := strings.Cut(s, "provisioning client: "); ok {
+		return rest
+	}
 	for _, prefix := range []string{"[" + name + "] Obtain: ", "[" + name + "] Renew: ", "[" + name + "] "} {
 		s = strings.TrimPrefix(s, prefix)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/mholt/acmez/v3/acme"
 	"go.uber.org/zap"
 	"go.uber.org/zap/zapcore"
 )
@@ -81,7 +82,11 @@ func (b *bridge) Write(e zapcore.Entry, fields []zapcore.Field) error {
 	if b.try != nil {
 		r.AddAttrs(slog.String("name", b.try.name))
 	}
-	r.AddAttrs(slog.String("from", strings.TrimPrefix("certmagic."+e.LoggerName, "certmagic..")))
+	from := "certmagic"
+	if part := strings.Trim(e.LoggerName, "."); part != "" {
+		from += "." + part
+	}
+	r.AddAttrs(slog.String("from", from))
 	seen := make(map[string]bool, len(all))
 	for _, f := range all { // in certmagic's order, which a map has not
 		if v, ok := enc.Fields[f.Key]; ok && !seen[f.Key] {
@@ -97,16 +102,19 @@ func (b *bridge) Sync() error { return nil }
 
 // listen picks from the records of certmagic and its ACME client what they
 // leave out of the error: what the CA said about each challenge that failed,
-// and the Retry-After field of a refusal.
+// the Retry-After field of a refusal, and that the account is gone.
 func (t *try) listen(fields map[string]any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if problem, ok := fields["problem"].(map[string]any); ok {
+	switch problem := fields["problem"].(type) {
+	case map[string]any:
 		challenge, _ := fields["challenge_type"].(string)
 		detail, _ := problem["detail"].(string)
 		if challenge != "" && detail != "" {
 			t.challenges = append(t.challenges, challenge+": "+detail)
 		}
+	case string:
+		t.newAccount = t.newAccount || strings.Contains(problem, acme.ProblemTypeAccountDoesNotExist)
 	}
 	header, _ := fields["response_headers"].(http.Header)
 	if status, ok := fields["status_code"].(int64); ok && status >= 400 && header.Get("Retry-After") != "" {

@@ -45,6 +45,10 @@ func TestTryListens(t *testing.T) {
 	acmeLog.Error("challenge failed", slog.String("challenge_type", "http-01"), slog.Any("problem", problem))
 	acmeLog.Debug("http request", slog.Int("status_code", 200), slog.Any("response_headers", http.Header{"Retry-After": {"5"}}))
 	acmeLog.Debug("http request", slog.Int("status_code", 429), slog.Any("response_headers", http.Header{"Retry-After": {"120"}}))
+	newLogger(log, tr).Warn("trying to recreate", zap.Any("problem", acme.Problem{Type: acme.ProblemTypeAccountDoesNotExist}))
+	if !tr.newAccount {
+		t.Error("that the account is gone was missed")
+	}
 	if want := []string{"http-01: connection refused"}; !slices.Equal(tr.challenges, want) {
 		t.Errorf("challenges: got %q, want %q", tr.challenges, want)
 	}
