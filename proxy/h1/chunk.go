@@ -105,13 +105,13 @@ func (b *BodyReader) stepSize(c byte) error {
 	}
 	switch {
 	case b.digits == 0:
-		return bad("chunk size begins with %q", c)
+		return bad("chunk size begins with %s", char(c))
 	case c == '\r':
 		b.state = chunkSizeLF
 	case c == ';':
 		b.state, b.quoted, b.escaped = chunkExtension, false, false
 	default:
-		return bad("character %q behind a chunk size", c)
+		return bad("character %s behind a chunk size", char(c))
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func (b *BodyReader) stepExtension(c byte) error {
 	case c == '\r':
 		b.state = chunkSizeLF
 	case c < ' ' && c != '\t' || c == 0x7f:
-		return bad("character %q in a chunk extension", c)
+		return bad("character %s in a chunk extension", char(c))
 	case b.escaped:
 		b.escaped = false
 	case c == '\\':
@@ -163,6 +163,9 @@ func (b *BodyReader) stepTrailer(c byte) error {
 		return nil
 	}
 	if err := b.parseTrailers(); err != nil {
+		if b.trailers != nil {
+			b.trailers.Reset()
+		}
 		return err
 	}
 	b.err = io.EOF

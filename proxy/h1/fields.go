@@ -44,6 +44,13 @@ func headEnd(buf []byte, limits Limits) (int, error) {
 	}
 	for rest := buf; ; {
 		i := bytes.IndexByte(rest, '\n')
+		line := rest
+		if i >= 0 {
+			line = rest[:i]
+		}
+		if cr := bytes.IndexByte(line, '\r'); cr >= 0 && cr != len(line)-1 {
+			return 0, bad("bare CR in the head")
+		}
 		if i < 0 {
 			return 0, nil
 		}
@@ -98,7 +105,7 @@ func badName(line []byte, i int) error {
 	case line[i] == ' ' || line[i] == '\t':
 		return bad("white space in or behind the name of a field")
 	}
-	return bad("character %q in the name of a field", line[i])
+	return bad("character %s in the name of a field", char(line[i]))
 }
 
 // parse reads the field lines of a complete head, which ends with an empty

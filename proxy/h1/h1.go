@@ -9,7 +9,10 @@
 // that disagrees with Host.
 package h1
 
-import "fmt"
+import (
+	"fmt"
+	"strconv"
+)
 
 // Limits bounds what a peer may send before it is refused.
 type Limits struct {
@@ -68,4 +71,12 @@ func (e *SyntaxError) Error() string { return e.Reason }
 // bad makes the usual SyntaxError.
 func bad(format string, args ...any) *SyntaxError {
 	return &SyntaxError{Status: 400, Reason: fmt.Sprintf(format, args...)}
+}
+
+// char names a byte in a Reason.
+func char(c byte) string {
+	if c < 0x80 {
+		return strconv.QuoteRune(rune(c))
+	}
+	return fmt.Sprintf("0x%X", c)
 }

@@ -128,15 +128,19 @@ func (b *requestBody) Close() error {
 }
 
 // endsConnection tells, when the response begins, that the connection cannot be
-// used again: too much content is left that nobody has asked for, or nobody knows
-// whether it will come at all.
+// used again: too much content is left that nobody has asked for, or it is broken,
+// or nobody knows whether it will come at all.
 func (b *requestBody) endsConnection() bool {
 	if b.expect.Load() {
 		return true
 	}
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return !b.reading && b.reader.kind == FixedLength && b.reader.left > maxDrain
+	if b.reading {
+		return false
+	}
+	broken := b.reader.err != nil && b.reader.err != io.EOF && !b.interrupted
+	return broken || b.reader.kind == FixedLength && b.reader.left > maxDrain
 }
 
 // settle reads what is left of the content, once the exchange is over, and tells

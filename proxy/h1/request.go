@@ -40,7 +40,7 @@ func ParseRequestHead(buf []byte, req *exchange.Request, limits Limits) (n int, 
 		buf = buf[2:]
 	}
 	if len(buf) > 0 && class[buf[0]]&isToken == 0 {
-		return 0, head, bad("request begins with %q, which no method does", buf[0])
+		return 0, head, bad("request begins with %s, which no method does", char(buf[0]))
 	}
 	end, err := headEnd(buf, limits)
 	if end == 0 {

@@ -1,0 +1,6 @@
+//go:build race
+
+package h1
+
+// Pools forget at random under the race detector.
+const raceEnabled = true
