@@ -46,7 +46,7 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	m, stop, _ = obtain(t, p, f, folder, slow)
 	m.SetNames([]string{"bad.example.com", "good.example.com"})
 	await(t, "the failure to be known again", failed(m, "bad.example.com"))
-	if again := m.Status("bad.example.com"); again.LastError != s.LastError || !again.NextTry.Equal(s.NextTry) || again.Attempts != 1 {
+	if again := m.Status("bad.example.com"); again.LastError != s.LastError || again.NextTry.Sub(s.NextTry).Abs() > time.Second || again.Attempts != 1 {
 		t.Errorf("before the restart %+v, after it %+v", s, again)
 	}
 	if n := p.Orders(); n != orders {
