@@ -64,6 +64,7 @@ type conn struct {
 	peerWindow int         // initial window of streams
 	heads      streamQueue // senders that wait for room in the buffer
 	contents   streamQueue // senders that wait for room, the connection's window, or their turn
+	turn       *stream     // the sender that was let go on and has not yet run
 
 	recvWindow int // what the client may still send on all streams
 	unclaimed  int // read, and not yet given back as window

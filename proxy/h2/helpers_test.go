@@ -163,8 +163,10 @@ type rawClient struct {
 	seen   []string
 
 	mu     sync.Mutex
-	bodies map[uint32]string
+	bodies map[uint32][]byte
 	heads  map[uint32][]hpack.HeaderField
+
+	updates map[uint32]int
 }
 
 // dial connects to ts and exchanges SETTINGS.
@@ -191,7 +193,8 @@ func greetAs(t testing.TB, nc net.Conn, settings ...http2.Setting) *rawClient {
 func newRawClient(t testing.TB, nc net.Conn) *rawClient {
 	c := &rawClient{
 		t: t, nc: nc, events: make(chan string, 1<<16),
-		bodies: make(map[uint32]string), heads: make(map[uint32][]hpack.HeaderField),
+		bodies: make(map[uint32][]byte), heads: make(map[uint32][]hpack.HeaderField),
+		updates: make(map[uint32]int),
 	}
 	c.fr = http2.NewFramer(nc, nc)
 	c.fr.AllowIllegalWrites = true
@@ -239,7 +242,7 @@ func (c *rawClient) event(f http2.Frame) string {
 		}
 	case *http2.DataFrame:
 		c.mu.Lock()
-		c.bodies[h.StreamID] += string(f.Data())
+		c.bodies[h.StreamID] = append(c.bodies[h.StreamID], f.Data()...)
 		c.mu.Unlock()
 		e = fmt.Sprintf("data %d %d", h.StreamID, len(f.Data()))
 		if f.StreamEnded() {
@@ -254,6 +257,9 @@ func (c *rawClient) event(f http2.Frame) string {
 			e = "ping ack"
 		}
 	case *http2.WindowUpdateFrame:
+		c.mu.Lock()
+		c.updates[h.StreamID] += int(f.Increment)
+		c.mu.Unlock()
 		e = fmt.Sprintf("window %d %d", h.StreamID, f.Increment)
 	}
 	return e
@@ -334,7 +340,7 @@ func (c *rawClient) headers(id uint32, end bool, block []byte) {
 func (c *rawClient) body(id uint32) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return c.bodies[id]
+	return string(c.bodies[id])
 }
 
 func (c *rawClient) field(id uint32, name string) string {

@@ -120,8 +120,14 @@ func (s *stream) respond() (sent int64, err error) {
 		return 0, s.send(nil, withHead|last)
 	}
 	sent, err = s.sendBody(p)
+	if err == nil {
+		return sent, nil
+	}
+	if cause := s.ex.Canceled(); cause != nil {
+		err = cause // the rest is a consequence
+	}
 	var reset *streamError
-	if err != nil && !errors.As(err, &reset) {
+	if !errors.As(err, &reset) {
 		s.abandon(codeInternal, "the response was cut off: "+err.Error())
 	}
 	return sent, err

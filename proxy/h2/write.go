@@ -164,16 +164,30 @@ func (q *streamQueue) remove(s *stream) {
 	s.queue, s.next = nil, nil
 }
 
-// admit lets the next sender go on, if there is room. It admits the next one in
-// turn when it has queued what it can.
+// admit gives the turn to the next sender, if there is room. Nobody else may
+// queue anything before that one has, or those who are awake would always come
+// before those who must wake up first.
 func (c *conn) admit() {
-	if c.queued() >= enough {
+	if c.turn != nil || c.queued() >= enough {
 		return
 	}
-	if s := c.heads.first; s != nil {
-		c.signal(s)
-	} else if s := c.contents.first; s != nil && c.sendWindow > 0 {
-		c.signal(s)
+	if c.turn = c.heads.first; c.turn == nil && c.sendWindow > 0 {
+		c.turn = c.contents.first
+	}
+	if c.turn != nil {
+		c.signal(c.turn)
+	}
+}
+
+// mayQueue tells whether s need not wait for room or for others.
+func (c *conn) mayQueue(s *stream) bool {
+	return c.queued() < enough && (c.turn == nil || c.turn == s)
+}
+
+// yield ends the turn of s, if it has it.
+func (c *conn) yield(s *stream) {
+	if c.turn == s {
+		c.turn = nil
 	}
 }
 
@@ -191,6 +205,7 @@ func (c *conn) signal(s *stream) {
 // await waits in q until something has changed for s, which cannot go on now; nil
 // is for those that only its own window can help. c.mu is given up meanwhile.
 func (c *conn) await(s *stream, q *streamQueue) {
+	c.yield(s)
 	if c.claim() {
 		// Nobody else writes what would make room.
 		c.mu.Unlock()
@@ -221,6 +236,7 @@ func (s *stream) send(p []byte, parts uint8) error {
 	c := s.c
 	c.mu.Lock()
 	err := s.enqueue(p, parts)
+	c.yield(s)
 	c.admit()
 	flush := c.claim()
 	c.mu.Unlock()
@@ -232,7 +248,7 @@ func (s *stream) send(p []byte, parts uint8) error {
 
 func (s *stream) enqueue(p []byte, parts uint8) error {
 	c := s.c
-	for c.queued() >= enough && s.failed() == nil {
+	for !c.mayQueue(s) && s.failed() == nil {
 		c.await(s, &c.heads)
 	}
 	if err := s.failed(); err != nil {
@@ -247,7 +263,6 @@ func (s *stream) enqueue(p []byte, parts uint8) error {
 			return nil
 		}
 	}
-	turn := false // others wait, but it is our turn
 	for len(p) > 0 {
 		if err := s.failed(); err != nil {
 			return err
@@ -256,10 +271,8 @@ func (s *stream) enqueue(p []byte, parts uint8) error {
 		switch {
 		case s.sendWindow <= 0:
 			c.await(s, nil)
-			turn = false
-		case n <= 0 || c.queued() >= enough || c.contents.first != nil && !turn:
+		case n <= 0 || !c.mayQueue(s) || c.contents.first != nil && c.turn != s:
 			c.await(s, &c.contents)
-			turn = true
 		default:
 			s.sendWindow -= n
 			c.sendWindow -= n
