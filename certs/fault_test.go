@@ -176,7 +176,9 @@ func TestWrongDirectory(t *testing.T) {
 			server.StartTLS()
 			defer server.Close()
 			log, l := newLogs(t)
-			cfg := Config{Storage: t.TempDir(), Directory: server.URL + "/dir", Logger: log}
+			// The path is not Pebble's: the ACME client remembers directories by URL,
+			// and ports of other tests come back.
+			cfg := Config{Storage: t.TempDir(), Directory: server.URL + "/wrong", Logger: log}
 			if c.trusted {
 				cfg.Roots = filepath.Join(t.TempDir(), "roots.pem")
 				write(t, cfg.Roots, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
@@ -232,7 +234,7 @@ func TestRetryAfterOfARealAnswer(t *testing.T) {
 			_, _ = fmt.Fprint(w, body)
 		})
 	}
-	answer("/dir", 200, "application/json", "", strings.ReplaceAll(`{"newNonce":"URL/nonce","newAccount":"URL/account","newOrder":"URL/order"}`, "URL", server.URL))
+	answer("/limits", 200, "application/json", "", strings.ReplaceAll(`{"newNonce":"URL/nonce","newAccount":"URL/account","newOrder":"URL/order"}`, "URL", server.URL))
 	answer("/nonce", 200, "text/plain", "", "")
 	answer("/account", 201, "application/json", "/account/1", `{"status":"valid"}`)
 	answer("/order", 429, "application/problem+json", "",
@@ -241,7 +243,7 @@ func TestRetryAfterOfARealAnswer(t *testing.T) {
 	log, _ := newLogs(t)
 	roots := filepath.Join(t.TempDir(), "roots.pem")
 	write(t, roots, string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: server.Certificate().Raw})))
-	m, err := New(Config{Storage: t.TempDir(), Directory: server.URL + "/dir", Roots: roots, Logger: log})
+	m, err := New(Config{Storage: t.TempDir(), Directory: server.URL + "/limits", Roots: roots, Logger: log})
 	if err != nil {
 		t.Fatal(err)
 	}

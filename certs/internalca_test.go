@@ -158,6 +158,7 @@ func TestRootFilesThatDoNotFit(t *testing.T) {
 }
 
 func TestLeafIsRenewedWithAThirdLeft(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		ca, _ := newCA(t, folder)
@@ -178,6 +179,7 @@ func TestLeafIsRenewedWithAThirdLeft(t *testing.T) {
 }
 
 func TestExpiredRoot(t *testing.T) {
+	t.Parallel()
 	folder := t.TempDir()
 	synctest.Test(t, func(t *testing.T) {
 		ca, _ := newCA(t, folder)

@@ -27,7 +27,9 @@ func inBubble(t *testing.T, f func(t *testing.T)) {
 // manage starts a Manager with ca over folder.
 func manage(t *testing.T, folder string, ca *fakeCA) (m *Manager, stop func(), l *logs) {
 	t.Helper()
-	return manageAt(t, folder, ca, defaultTiming())
+	hourly := defaultTiming()
+	hourly.check = time.Hour // the tests below last for months
+	return manageAt(t, folder, ca, hourly)
 }
 
 func manageAt(t *testing.T, folder string, ca *fakeCA, speed timing) (m *Manager, stop func(), l *logs) {
@@ -41,6 +43,7 @@ func manageAt(t *testing.T, folder string, ca *fakeCA, speed timing) (m *Manager
 }
 
 func TestFailuresBackOff(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	ca.refuse(func(context.Context, string) error { return errFake })
 	inBubble(t, func(t *testing.T) {
@@ -78,6 +81,7 @@ func TestFailuresBackOff(t *testing.T) {
 }
 
 func TestBackOffOutlastsRestarts(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	ca.refuse(func(context.Context, string) error { return errFake })
 	inBubble(t, func(t *testing.T) {
@@ -121,6 +125,7 @@ func TestBackOffOutlastsRestarts(t *testing.T) {
 
 // A process that ends in the middle of each try leaves nobody to record it.
 func TestRestartLoopInTheMiddleOfTries(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	ca.refuse(func(ctx context.Context, _ string) error {
 		<-ctx.Done()
@@ -140,6 +145,7 @@ func TestRestartLoopInTheMiddleOfTries(t *testing.T) {
 }
 
 func TestRetryAfterIsRespected(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	ca.refuse(func(context.Context, string) error {
 		return acme.Problem{Type: acme.ProblemTypeRateLimited, Status: 429, Detail: "too many failed authorizations"}
@@ -163,6 +169,7 @@ func TestRetryAfterIsRespected(t *testing.T) {
 }
 
 func TestRenewalWithAThirdLeft(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	inBubble(t, func(t *testing.T) {
 		m, stop, l := manage(t, folder, ca)
@@ -190,6 +197,7 @@ func TestRenewalWithAThirdLeft(t *testing.T) {
 }
 
 func TestRenewalThatFails(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	inBubble(t, func(t *testing.T) {
 		m, stop, l := manage(t, folder, ca)
@@ -225,6 +233,7 @@ func TestRenewalThatFails(t *testing.T) {
 }
 
 func TestVanishedNamesStopRenewing(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	inBubble(t, func(t *testing.T) {
 		m, stop, _ := manage(t, folder, ca)
@@ -255,6 +264,7 @@ func TestVanishedNamesStopRenewing(t *testing.T) {
 
 // A name that vanishes while its order is under way, and comes back.
 func TestNameVanishesDuringATry(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	ca.refuse(func(ctx context.Context, _ string) error {
 		select {
@@ -283,6 +293,7 @@ func TestNameVanishesDuringATry(t *testing.T) {
 
 // Names whose tries hang or fail do not keep others waiting.
 func TestNamesDoNotDelayEachOther(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	ca.refuse(func(ctx context.Context, name string) error {
 		if strings.HasPrefix(name, "bad") {
@@ -317,8 +328,10 @@ func TestNamesDoNotDelayEachOther(t *testing.T) {
 
 // As a crash between the files of a renewed certificate leaves them.
 func TestDamagedCertificateIsReplaced(t *testing.T) {
+	t.Parallel()
 	for _, ext := range []string{".key", ".crt", ".json"} {
 		t.Run(ext, func(t *testing.T) {
+			t.Parallel()
 			folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 			inBubble(t, func(t *testing.T) {
 				m, stop, _ := manage(t, folder, ca)
@@ -357,6 +370,7 @@ func TestDamagedCertificateIsReplaced(t *testing.T) {
 
 // From staging to production: what the other CA issued is not served.
 func TestAnotherCA(t *testing.T) {
+	t.Parallel()
 	folder, staging, production := t.TempDir(), newFakeCA(t, ninetyDays), newFakeCA(t, ninetyDays)
 	staging.key = "staging"
 	inBubble(t, func(t *testing.T) {
@@ -380,6 +394,7 @@ func TestAnotherCA(t *testing.T) {
 
 // A clock that was wrong when a failure was recorded must not stop a name for years.
 func TestRecordFromTheFuture(t *testing.T) {
+	t.Parallel()
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	inBubble(t, func(t *testing.T) {
 		m, stop, _ := manage(t, folder, ca)
