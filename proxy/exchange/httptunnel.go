@@ -15,10 +15,13 @@ import (
 // ways until both ends are done.
 func (x *httpExchange) switchProtocols(ex *Exchange) error {
 	tunnel := ex.Response.Tunnel
-	if tunnel == nil || len(ex.Request.Upgrade) == 0 {
-		return errors.New("switching protocols without a tunnel, or to a client that did not ask")
+	if tunnel == nil {
+		return errors.New("switching protocols without a tunnel")
 	}
 	defer func() { _ = tunnel.Close() }()
+	if len(ex.Request.Upgrade) == 0 {
+		return errors.New("switching protocols though the client did not ask")
+	}
 	conn, rw, err := x.control.Hijack()
 	if err != nil {
 		return fmt.Errorf("cannot take over the connection: %w", err)
