@@ -1,5 +1,7 @@
 // Package discovery turns Docker containers and static route files into route
-// tables.
+// tables. Watch is one goroutine that owns all state: the engine's event
+// stream, inspections and the static folder each run beside it and only send
+// it messages.
 package discovery
 
 import (
@@ -27,18 +29,6 @@ type Engine interface {
 	Events(ctx context.Context, options events.ListOptions) (<-chan events.Message, <-chan error)
 }
 
-// Endpoint says where an engine is and how to speak to it.
-type Endpoint struct {
-	Host string // "unix:///var/run/docker.sock", "tcp://10.0.0.2:2375"; empty: DOCKER_HOST or the default socket
-	CA   string // PEM files for a TLS-secured tcp endpoint; all three or none
-	Cert string
-	Key  string
-}
-
-// Dial prepares a client for the endpoint, which negotiates the API version at
-// its first call; it does not connect.
-func Dial(e Endpoint) (Engine, error) { panic("not yet") }
-
 // Config is what Watch works with.
 type Config struct {
 	Engine Engine // nil: static files only
@@ -55,7 +45,14 @@ type Config struct {
 
 // Watch emits a table at the start, when all sources have been read once, and
 // then at each change, until ctx is done; it returns nil then. emit is called
-// from one goroutine and must not block. An engine that cannot be reached
-// delays only the containers: static routes are emitted at once, a Problem
-// says so, and the last good containers stay.
-func Watch(ctx context.Context, cfg Config, emit func(*route.Table)) error { panic("not yet") }
+// from one goroutine and must not block.
+//
+// Static routes never wait for an engine for longer than MaxDelay: if it is slow
+// or cannot be reached, they are emitted with a Problem that says so. While the
+// engine is away, and while it cannot tell about some container, what is known
+// stays. A replica that is told to stop, or dies, is taken out at once.
+func Watch(ctx context.Context, cfg Config, emit func(*route.Table)) error {
+	w := newWatcher(cfg, emit)
+	w.hints = ownIDs()
+	return w.run(ctx)
+}

@@ -1,0 +1,271 @@
+package discovery
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/fsnotify/fsnotify"
+
+	"portway/label"
+	"portway/route"
+)
+
+const (
+	// pollEvery finds changes that no notification came for: network file systems
+	// and Docker Desktop's shared folders have none.
+	pollEvery = 30 * time.Second
+	// maxFile bounds a static file; a thousand routes have a tenth of it.
+	maxFile = 1 << 20
+)
+
+// staticSet is what all static files say together. It is never changed.
+type staticSet struct {
+	routes   []*route.Route
+	problems []label.Problem
+}
+
+// folder watches the static files and keeps the last good version of each.
+type folder struct {
+	path   string
+	parser *route.Parser
+	log    *slog.Logger
+	limits coalescer
+
+	existed  bool
+	files    map[string]*staticFile
+	problems []label.Problem // with the folder itself
+	watches  map[string]os.FileInfo
+}
+
+// staticFile is one file's last good version.
+type staticFile struct {
+	read     bool // at least once
+	text     []byte
+	routes   []*staticRoute
+	problems []label.Problem
+}
+
+func newFolder(path string, p *route.Parser, quiet, maxDelay time.Duration, log *slog.Logger) *folder {
+	return &folder{
+		path: filepath.Clean(path), parser: p, log: log,
+		limits: coalescer{quiet: quiet, max: maxDelay},
+		files:  make(map[string]*staticFile), watches: make(map[string]os.FileInfo),
+	}
+}
+
+// run sends what the files say, at the start and at each change, until ctx is
+// done.
+func (f *folder) run(ctx context.Context, out chan<- *staticSet) {
+	var notes <-chan fsnotify.Event
+	var errs <-chan error
+	watcher, err := fsnotify.NewWatcher()
+	if err != nil {
+		f.log.Warn("static routes: no notifications about changed files, looking every "+pollEvery.String()+" instead", "error", err)
+	} else {
+		defer func() { _ = watcher.Close() }()
+		notes, errs = watcher.Events, watcher.Errors
+	}
+	poll := time.NewTicker(pollEvery)
+	defer poll.Stop()
+	timer := time.NewTimer(0)
+	defer timer.Stop()
+	for first := true; ; {
+		select {
+		case <-ctx.Done():
+			return
+		case <-notes:
+			f.limits.touch(time.Now())
+		case <-errs: // too many at once, so that some were lost
+			f.limits.touch(time.Now())
+		case <-poll.C:
+			f.limits.touch(time.Now())
+		case now := <-timer.C:
+			f.limits.pass(now)
+			f.watch(watcher)
+			changed := f.scan()
+			if f.watch(watcher) {
+				f.limits.touch(now) // it may have changed before it was watched
+			}
+			if first && !f.existed {
+				f.log.Debug("static routes: there is no such folder (yet)", "folder", f.path)
+			}
+			if changed || first {
+				first = false
+				select {
+				case out <- f.set():
+				case <-ctx.Done():
+					return
+				}
+			}
+		}
+		if at, ok := f.limits.due(false); ok {
+			timer.Reset(max(0, time.Until(at)))
+		}
+	}
+}
+
+// scan reads the files again and tells whether anything is different.
+func (f *folder) scan() bool {
+	entries, err := os.ReadDir(f.path)
+	before := f.problems
+	f.problems = nil
+	switch {
+	case errors.Is(err, fs.ErrNotExist) && !f.existed:
+		return false // it may come later; nobody needs static routes
+	case err != nil:
+		f.problems = []label.Problem{{
+			Source: "folder " + f.path, Why: "cannot be read (" + oneLine(err) + "), so that its routes stay as they were",
+			Fix: "restore the folder and its permissions; an empty one removes the routes",
+		}}
+		return !slices.Equal(before, f.problems)
+	}
+	f.existed = true
+	changed := len(before) > 0
+	there := make(map[string]bool)
+	for _, e := range entries {
+		name := e.Name()
+		if ext := filepath.Ext(name); ext != ".yaml" && ext != ".yml" || strings.HasPrefix(name, ".") {
+			continue
+		}
+		there[name] = true
+		if f.files[name] == nil {
+			f.files[name] = &staticFile{}
+		}
+		if f.load(name, f.files[name]) {
+			changed = true
+		}
+	}
+	for name := range f.files {
+		if !there[name] {
+			delete(f.files, name)
+			changed = true
+		}
+	}
+	return changed
+}
+
+// load reads one file again and tells whether anything is different.
+func (f *folder) load(name string, s *staticFile) bool {
+	source := filepath.Join(filepath.Base(f.path), name)
+	text, err := readFile(filepath.Join(f.path, name))
+	if err != nil {
+		problems := []label.Problem{{
+			Source: source, Why: "cannot be read (" + oneLine(err) + "), so that its routes stay as they were",
+			Fix: "see to it that it is a file that Portway may read",
+		}}
+		changed := !slices.Equal(problems, s.problems)
+		s.problems, s.text, s.read = problems, nil, false
+		return changed
+	}
+	if s.read && bytes.Equal(text, s.text) {
+		return false
+	}
+	s.text, s.read = text, true
+	routes, problems, ok := parseFile(f.parser, source, "file:"+name, text)
+	s.problems = problems
+	if ok {
+		s.replace(routes)
+	}
+	return true
+}
+
+// replace takes over new routes. One that is rejected now stays as it was, and
+// one that did not change stays the same pointer.
+func (s *staticFile) replace(routes []*staticRoute) {
+	for _, r := range routes {
+		for _, old := range s.routes {
+			if old.name == r.name && old.route != nil && (r.route == nil || r.signature == old.signature) {
+				r.route, r.signature = old.route, old.signature
+			}
+		}
+	}
+	s.routes = routes
+}
+
+func readFile(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	// Opening a pipe would block.
+	if !info.Mode().IsRegular() {
+		return nil, errors.New("it is no regular file")
+	}
+	if info.Size() > maxFile {
+		return nil, fmt.Errorf("it has more than %d bytes", maxFile)
+	}
+	return os.ReadFile(path)
+}
+
+func (f *folder) set() *staticSet {
+	s := &staticSet{problems: slices.Clone(f.problems)}
+	names := make([]string, 0, len(f.files))
+	for name := range f.files {
+		names = append(names, name)
+	}
+	slices.Sort(names)
+	for _, name := range names {
+		for _, r := range f.files[name].routes {
+			if r.route != nil {
+				s.routes = append(s.routes, r.route)
+			}
+		}
+		s.problems = append(s.problems, f.files[name].problems...)
+	}
+	return s
+}
+
+// watch asks for notifications about the folder, and about what a change of
+// would not show there: the folder's own link, files that are mounted or linked
+// from elsewhere. As long as there is no folder, its nearest parent. It tells
+// whether there is anything new to watch.
+func (f *folder) watch(w *fsnotify.Watcher) (added bool) {
+	if w == nil {
+		return false
+	}
+	wanted := make(map[string]os.FileInfo)
+	want := func(path string) bool {
+		info, err := os.Stat(path)
+		if err == nil {
+			wanted[path] = info
+		}
+		return err == nil
+	}
+	dir := f.path
+	for !want(dir) && dir != filepath.Dir(dir) {
+		dir = filepath.Dir(dir)
+	}
+	if link, err := os.Lstat(f.path); err == nil && link.Mode()&fs.ModeSymlink != 0 {
+		want(filepath.Dir(f.path))
+	}
+	for name := range f.files {
+		path := filepath.Join(f.path, name)
+		want(path)
+		if target, err := filepath.EvalSymlinks(path); err == nil && filepath.Dir(target) != f.path {
+			want(filepath.Dir(target))
+		}
+	}
+	for path, info := range f.watches {
+		// A watch is for what was at the path, not for the path.
+		if now := wanted[path]; now == nil || !os.SameFile(now, info) {
+			_ = w.Remove(path)
+			delete(f.watches, path)
+		}
+	}
+	for path, info := range wanted {
+		if f.watches[path] == nil && w.Add(path) == nil {
+			f.watches[path] = info
+			added = true
+		}
+	}
+	return added
+}

@@ -1,0 +1,203 @@
+package discovery
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"portway/label"
+	"portway/route"
+)
+
+// group is the containers that share routes: the replicas of a service, or one
+// container alone. Its routes are made anew only when one of them changes.
+type group struct {
+	key, title string
+	members    map[string]*entry
+
+	routes   []*groupRoute
+	problems []label.Problem
+	created  time.Time // of the oldest member
+}
+
+// groupRoute is a route with what it was made from.
+type groupRoute struct {
+	*route.Route
+	from *route.Route // as parsed; the same pointer for the same labels
+}
+
+// replica is one member's part in one route.
+type replica struct {
+	*entry
+	parsed   *route.Parsed
+	upstream route.Upstream
+}
+
+// rebuild makes the group's routes and problems, and tells whether any differs
+// from before. A route that does not differ stays the same pointer.
+func (g *group) rebuild(w *watcher) bool {
+	members := make([]*entry, 0, len(g.members))
+	for _, e := range g.members {
+		members = append(members, e)
+	}
+	slices.SortFunc(members, func(a, b *entry) int {
+		return cmp.Or(b.snap.created.Compare(a.snap.created), strings.Compare(a.id, b.id))
+	})
+	g.created = members[len(members)-1].snap.created
+
+	var problems []label.Problem
+	replicas := make(map[string][]replica)
+	var names []string
+	for _, e := range members {
+		problems = append(problems, e.snap.problems...)
+		for i := range e.snap.routes {
+			parsed := &e.snap.routes[i]
+			problems = append(problems, parsed.Problems...)
+			if parsed.Route == nil {
+				continue
+			}
+			if _, known := replicas[parsed.Name]; !known {
+				names = append(names, parsed.Name)
+			}
+			upstream, t := w.upstream(e, parsed)
+			if t != nil {
+				problems = append(problems, t.problem(sourceOf(e.snap.name), parsed.Name))
+			}
+			replicas[parsed.Name] = append(replicas[parsed.Name], replica{e, parsed, upstream})
+		}
+	}
+	slices.Sort(names)
+	routes := make([]*groupRoute, 0, len(names))
+	for _, name := range names {
+		r, disagree := g.route(name, replicas[name])
+		routes = append(routes, r)
+		problems = append(problems, disagree...)
+	}
+	changed := !slices.Equal(problems, g.problems) ||
+		!slices.EqualFunc(routes, g.routes, func(a, b *groupRoute) bool { return a.Route == b.Route })
+	g.routes, g.problems = routes, problems
+	return changed
+}
+
+// route makes one route of its replicas, which come with the newest first.
+//
+// Replicas whose labels differ, as while a service is being replaced by one with
+// other labels, cannot serve one route together: the newest labels that have a
+// replica which is ready win, and only replicas with these serve. So a version
+// that never gets ready leaves the one before in force.
+func (g *group) route(name string, all []replica) (*groupRoute, []label.Problem) {
+	best, score := all[0], -1
+	for _, r := range all {
+		if s := readiness(r.upstream.State); s > score {
+			best, score = r, s
+		}
+	}
+	var upstreams []route.Upstream
+	var problems []label.Problem
+	var newest *replica
+	for i, r := range all {
+		switch {
+		case r.snap.signature == best.snap.signature:
+			upstreams = append(upstreams, r.upstream)
+			if newest == nil {
+				newest = &all[i]
+			}
+		case r.upstream.State == route.Ready:
+			problems = append(problems, label.Problem{
+				Source: sourceOf(r.snap.name),
+				Why:    fmt.Sprintf("has other labels for Portway than %s of the same service, which is newer, and so gets no requests", sourceOf(best.snap.name)),
+				Fix:    "create it anew so that all replicas have the same labels",
+			})
+		}
+	}
+	slices.SortFunc(upstreams, func(a, b route.Upstream) int { return strings.Compare(a.ID, b.ID) })
+
+	from := newest.parsed.Route
+	made := *from
+	made.ID, made.Name = g.routeID(name), g.title
+	if name != "" {
+		made.Name += " (" + name + ")"
+	}
+	made.Upstreams = upstreams
+	for _, old := range g.routes {
+		if old.ID == made.ID && old.from == from && slices.Equal(old.Upstreams, upstreams) {
+			return old, problems
+		}
+	}
+	return &groupRoute{&made, from}, problems
+}
+
+// readiness orders the states of replicas by how much they say for their version.
+func readiness(s route.State) int {
+	switch s {
+	case route.Ready:
+		return 2
+	case route.Stopped, route.Stopping:
+		return 0
+	}
+	return 1
+}
+
+func (g *group) routeID(name string) string {
+	switch name {
+	case "":
+		name = "default"
+	case "default":
+		name = "default." // a named route, which is not the one without a name
+	}
+	return g.key + "/" + name
+}
+
+// upstream makes a replica of a container.
+func (w *watcher) upstream(e *entry, p *route.Parsed) (route.Upstream, *trouble) {
+	u := route.Upstream{Name: e.snap.name, Network: "tcp", Scheme: p.Options.Scheme}
+	u.State, u.Reason = e.state()
+	a, t := w.attachments(e)
+	if u.State == route.Stopped {
+		// It has no address, and it is too early to say what it lacks.
+		port, _ := a.port(p.Options.Port)
+		u.ID = fmt.Sprintf("%s:%d", e.id, port)
+		return u, nil
+	}
+	port := 0
+	if t == nil {
+		u.Address, port, t = w.vantage.address(a, e.snap.project, p.Options)
+	}
+	u.ID = fmt.Sprintf("%s:%d", e.id, port)
+	switch {
+	case t == nil:
+	case u.State == route.Ready:
+		u.State, u.Reason = route.Unhealthy, t.reason(p.Name)
+	case t.passing:
+		t = nil
+	}
+	return u, t
+}
+
+// attachments tells where a container can be reached: by its own networks, or
+// those of the container whose network it uses.
+func (w *watcher) attachments(e *entry) (attachments, *trouble) {
+	a := e.snap.net
+	target, ok := strings.CutPrefix(a.mode, networkOf)
+	if !ok {
+		return a, nil
+	}
+	other := w.entries[target]
+	if other == nil || other.snap == nil {
+		return a, &trouble{why: fmt.Sprintf("uses the network of container %.12s, which is gone", target), fix: "create it anew, so that it uses the network of the present one"}
+	}
+	exposed := a.exposed
+	a = other.snap.net
+	if strings.HasPrefix(a.mode, networkOf) {
+		return a, &trouble{why: fmt.Sprintf("uses the network of %s, which has none of its own either", sourceOf(other.snap.name)), fix: "use the network of one that has"}
+	}
+	if len(exposed) > 0 {
+		a.exposed = exposed
+	}
+	return a, nil
+}
+
+// networkOf starts the network mode of a container that uses another's network.
+const networkOf = "container:"
