@@ -51,7 +51,7 @@ func TestBadContainers(t *testing.T) {
 	t.Run("missing port", func(t *testing.T) {
 		c := engine.Run(t, dockertest.Spec{Image: image, Labels: map[string]string{"portway.host": "noport.test"}})
 		p.problem(t, c.Name, "portway.port")
-		waitStatus(t, p.client(t, nil), "http://noport.test/", 404)
+		waitStatus(t, p.client(t, nil), "https://noport.test/", 503)
 	})
 	t.Run("ambiguous port", func(t *testing.T) {
 		c := engine.Run(t, dockertest.Spec{Image: image, Expose: []string{"80", "9000"}, Labels: map[string]string{"portway.host": "ports.test"}})
