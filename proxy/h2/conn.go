@@ -58,6 +58,7 @@ type conn struct {
 
 	out        *outBuffer
 	flushing   bool
+	severed    bool          // a write failed
 	flushed    chan struct{} // closed when flushing is over, if somebody waits for that
 	encoder    encoder
 	sendWindow int
@@ -297,8 +298,9 @@ func (c *conn) end(err error) {
 		c.flush(false)
 	}
 	if polite {
-		c.awaitFlush()
-		c.linger()
+		if c.awaitFlush() {
+			c.linger()
+		}
 	}
 	_ = c.nc.Close()
 	c.input.release()
@@ -320,17 +322,19 @@ func (c *conn) linger() {
 	_, _ = io.Copy(io.Discard, struct{ io.Reader }{c.nc})
 }
 
-// awaitFlush waits until somebody else has written what was queued.
-func (c *conn) awaitFlush() {
+// awaitFlush waits until somebody else has written what was queued, and tells
+// whether that could be written.
+func (c *conn) awaitFlush() bool {
 	c.mu.Lock()
-	if !c.flushing {
+	defer c.mu.Unlock()
+	if c.flushing {
+		flushed := make(chan struct{})
+		c.flushed = flushed
 		c.mu.Unlock()
-		return
+		<-flushed
+		c.mu.Lock()
 	}
-	flushed := make(chan struct{})
-	c.flushed = flushed
-	c.mu.Unlock()
-	<-flushed
+	return !c.severed
 }
 
 // awaitTasks waits until nobody works for the connection.

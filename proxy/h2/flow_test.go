@@ -59,7 +59,7 @@ func TestSendWindows(t *testing.T) {
 		// A larger one opens it.
 		c.must(c.fr.WriteSettings(http2.Setting{ID: http2.SettingInitialWindowSize, Val: 11}))
 		c.want("data 1 10")
-		if n := len(c.body(1)); n != 21 {
+		if n := c.size(1); n != 21 {
 			t.Errorf("%d bytes came, want 21", n)
 		}
 	})
@@ -69,7 +69,7 @@ func TestSendWindows(t *testing.T) {
 		c.headers(1, true, c.get())
 		c.headers(3, true, c.get())
 		c.headers(5, true, c.get())
-		got := func() int { return len(c.body(1)) + len(c.body(3)) + len(c.body(5)) }
+		got := func() int { return c.size(1) + c.size(3) + c.size(5) }
 		waitFor(t, "the window to be used up", func() bool { return got() == defaultWindow })
 		c.alive()
 		// All streams get on, not only the first.
@@ -85,7 +85,7 @@ func TestSendWindows(t *testing.T) {
 		c := ts.dial(t, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1 << 20})
 		c.headers(1, true, c.get())
 		c.headers(3, true, c.get())
-		waitFor(t, "the window to be used up", func() bool { return len(c.body(1))+len(c.body(3)) == defaultWindow })
+		waitFor(t, "the window to be used up", func() bool { return c.size(1)+c.size(3) == defaultWindow })
 		c.headers(5, true, c.get())
 		c.want("head 5 200")
 		c.headers(7, true, c.encode(":method", "HEAD", ":scheme", "https", ":authority", "localhost", ":path", "/"))
@@ -97,7 +97,7 @@ func TestSendWindows(t *testing.T) {
 // another to end.
 func TestFairness(t *testing.T) {
 	t.Parallel()
-	const size = 32 << 20 // some slices of the scheduler's time
+	const size = 12 << 20 // some slices of the scheduler's time
 	ts := serve(t, false, &Server{Handler: download(size)})
 	c := ts.dial(t, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 	c.must(c.fr.WriteWindowUpdate(0, 1<<30))
@@ -108,7 +108,7 @@ func TestFairness(t *testing.T) {
 	}
 	// The first to end leaves no other far behind.
 	for i := range 4 {
-		if n := len(c.body(uint32(2*i + 1))); n < size/4 {
+		if n := c.size(uint32(2*i + 1)); n < size/4 {
 			t.Errorf("stream %d got %d bytes while another got all", 2*i+1, n)
 		}
 	}

@@ -343,6 +343,12 @@ func (c *rawClient) body(id uint32) string {
 	return string(c.bodies[id])
 }
 
+func (c *rawClient) size(id uint32) int {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return len(c.bodies[id])
+}
+
 func (c *rawClient) field(id uint32, name string) string {
 	c.mu.Lock()
 	defer c.mu.Unlock()

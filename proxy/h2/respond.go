@@ -174,8 +174,9 @@ func (s *stream) sendBody(p *exchange.Response) (sent int64, err error) {
 	defer pooled.free()
 	ready, _ := p.Body.(exchange.Buffered)
 	parts := uint8(withHead)
-	if ready == nil || ready.Buffered() == 0 {
-		// What is slow to come must not hold up the head.
+	if p.Length != 0 && (ready == nil || ready.Buffered() == 0) {
+		// What is slow to come must not hold up the head. (Where nothing is to come, the
+		// head should have END_STREAM: gRPC takes it for something else otherwise.)
 		if err := s.send(nil, withHead); err != nil {
 			return 0, err
 		}

@@ -111,6 +111,7 @@ func (c *conn) write(b []byte) error {
 
 // broken ends sending: the reader finds out and ends the connection.
 func (c *conn) broken() {
+	c.severed = true
 	if c.err == nil {
 		c.err = exchange.ErrClientGone
 	}
