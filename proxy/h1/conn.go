@@ -57,9 +57,8 @@ func newConn(s *Server, nc net.Conn, info *exchange.Conn) *conn {
 	c := &conn{srv: s, nc: nc, sock: wire.Socket(nc), cork: wire.CorkOf(nc), info: info}
 	c.body.conn = c
 	c.watch.Reset(nc)
-	switch nc.(type) {
-	case *net.TCPConn, *net.UnixConn:
-		if raw, err := nc.(syscall.Conn).SyscallConn(); err == nil {
+	if sc, ok := nc.(syscall.Conn); ok {
+		if raw, err := sc.SyscallConn(); err == nil {
 			c.raw, c.tryRead = raw, c.readNow
 		}
 	}
@@ -218,7 +217,7 @@ func (c *conn) Inform(_ *exchange.Exchange, status int, fields *exchange.Fields)
 	}
 	buf := wire.Get(wire.Small)
 	defer wire.Put(buf)
-	c.sendEarly(AppendResponseHead(buf[:0], status, fields, ResponseEnd{Length: -1}))
+	c.sendEarly(appendResponseHead(buf[:0], status, fields, responseEnd{Length: -1}))
 }
 
 var continueLine = []byte("HTTP/1.1 100 Continue\r\n\r\n")

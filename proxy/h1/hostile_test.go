@@ -59,7 +59,7 @@ func hostile(t *testing.T, dir string, run func(raw []byte) []string) {
 }
 
 // cutRow splits a row into bytes to send and what must happen.
-func cutRow(t *testing.T, file string, row txtar.File) (raw []byte, want string) {
+func cutRow(t testing.TB, file string, row txtar.File) (raw []byte, want string) {
 	t.Helper()
 	text := string(row.Data)
 	if i := strings.Index("\n"+text, "\n=> "); i >= 0 {

@@ -171,7 +171,7 @@ func (c *conn) respond(ex *exchange.Exchange, rh *RequestHead) (sent int64, keep
 		sent, err = c.tunnel(ex, rh)
 		return sent, false, err
 	}
-	end := ResponseEnd{Length: -1, Close: !rh.KeepAlive || c.drain.Load() || c.body.endsConnection()}
+	end := responseEnd{Length: -1, Close: !rh.KeepAlive || c.drain.Load() || c.body.endsConnection()}
 	content := !noContent(ex)
 	switch {
 	case p.Status == 204 || p.Status == 304 && p.Length <= 0:
@@ -184,7 +184,7 @@ func (c *conn) respond(ex *exchange.Exchange, rh *RequestHead) (sent int64, keep
 	}
 	end.KeepAlive = rh.HTTP10 && !end.Close
 	s := sender{conn: c, body: p.Body, left: end.Length, chunked: end.Chunked, buf: wire.Get(wire.Small)}
-	s.pending = AppendResponseHead(s.buf[:0], p.Status, &p.Fields, end)
+	s.pending = appendResponseHead(s.buf[:0], p.Status, &p.Fields, end)
 	if content && p.Body != nil {
 		err = s.stream(&p.Trailers)
 	} else {
@@ -324,22 +324,22 @@ func (s *sender) frame(begin, n int) {
 		return
 	}
 	var line [sizeLine]byte
-	size := AppendChunkSize(line[:0], n)
+	size := appendChunkSize(line[:0], n)
 	if begin == sizeLine { // nothing before it: the line goes right in front
 		copy(s.buf[sizeLine-len(size):], size)
-		s.pending = AppendChunkEnd(s.buf[sizeLine-len(size) : begin+n])
+		s.pending = appendChunkEnd(s.buf[sizeLine-len(size) : begin+n])
 		return
 	}
 	at := begin - sizeLine
 	at += copy(s.buf[at:], size)
 	at += copy(s.buf[at:], s.buf[begin:begin+n])
-	s.pending = AppendChunkEnd(s.buf[:at])
+	s.pending = appendChunkEnd(s.buf[:at])
 }
 
 // finish writes the end of the message.
 func (s *sender) finish(trailers *exchange.Fields) error {
 	if s.chunked {
-		s.pending = AppendLastChunk(s.pending, trailers)
+		s.pending = appendLastChunk(s.pending, trailers)
 	}
 	if err := s.flush(); err != nil {
 		return err

@@ -80,7 +80,9 @@ type Server struct {
 }
 
 // ServeConn serves HTTP/1.1 on nc until the connection is over, and closes it.
-// TLS handshakes are done before; a Cork beneath TLS is made use of. info is what
+// TLS handshakes are done before; a Cork beneath TLS is made use of. If nc is a
+// syscall.Conn, its socket is read from directly: a wrapper that has read ahead must
+// not be one, but tell by a method NetConn or Raw what it wraps. info is what
 // exchanges get as Conn; it must not change afterwards. Call it on a goroutine
 // without a past: one that did a TLS handshake has a large stack.
 func (s *Server) ServeConn(nc net.Conn, info *exchange.Conn) {

@@ -17,7 +17,7 @@ func (c *conn) tunnel(ex *exchange.Exchange, rh *RequestHead) (sent int64, err e
 		return 0, errors.New("protocol switched before the request was read to its end")
 	}
 	buf := wire.Get(wire.Small)
-	err = c.write(AppendResponseHead(buf[:0], 101, &ex.Response.Fields, ResponseEnd{Length: -1, Upgrade: rh.Upgrade}))
+	err = c.write(appendResponseHead(buf[:0], 101, &ex.Response.Fields, responseEnd{Length: -1, Upgrade: rh.Upgrade}))
 	wire.Put(buf)
 	if err != nil {
 		return 0, c.explain(ex, &writeError{err})
