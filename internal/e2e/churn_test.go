@@ -9,7 +9,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/http"
+	"os/exec"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -18,14 +20,18 @@ import (
 
 	"github.com/coder/websocket"
 	"github.com/docker/docker/api/types/container"
+	"golang.org/x/net/http2"
 
 	"portway/internal/dockertest"
 )
 
-// churn's figures: requests in flight at once, each over a keep-alive connection
-// of its own, and containers that start and stop around them.
+// churn's figures: requests in flight at once, half of them over HTTP/1.1
+// connections of their own and half as streams of HTTP/2 connections, and
+// containers that start and stop around them. (10,000 connections on either side of
+// Portway would be more files than a container may open on some machines.)
 const (
 	inFlight = 10_000
+	h2Conns  = 50
 	visitors = 50
 )
 
@@ -45,6 +51,12 @@ func TestChurn(t *testing.T) {
 	}
 	proxy := engine.Run(t, dockertest.Spec{
 		Image: portwayImage, Networks: []string{network}, Binds: []string{"/var/run/docker.sock:/var/run/docker.sock:ro"},
+	})
+	t.Cleanup(func() {
+		if t.Failed() {
+			out, _ := exec.Command("docker", "logs", "--tail", "20", proxy.Name).CombinedOutput() // empty if it fails
+			t.Logf("Portway's log ends:\n%s", out)
+		}
 	})
 	addr := proxy.Addr(t, network).String()
 	roots := internalRoot(t, addr+":80")
@@ -94,7 +106,7 @@ func TestChurn(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	t.Logf("FIGURES %d containers started and stopped in %v around %d requests in flight over keep-alive connections: %d answered, %d failed; WebSocket and slow download unbroken",
+	t.Logf("FIGURES %d containers started and stopped in %v around %d requests in flight over keep-alive connections (half HTTP/1.1, half HTTP/2): %d answered, %d failed; WebSocket and slow download unbroken",
 		visitors, churned.Round(time.Millisecond), peak, load.answered.Load(), load.failed.Load())
 	if n := load.failed.Load(); n > 0 {
 		t.Errorf("%d requests failed, the first: %v", n, load.first())
@@ -122,50 +134,96 @@ func (f *flock) first() error {
 // release starts the requests; each asks for an answer that takes some seconds, so
 // that nearly all are in flight at any time.
 func (f *flock) release(ctx context.Context, addr string, roots *x509.CertPool) {
-	conf := &tls.Config{RootCAs: roots, ServerName: "stay.test", NextProtos: []string{"http/1.1"}, ClientSessionCache: tls.NewLRUClientSessionCache(8)}
 	gate := make(chan struct{}, 16) // handshakes at once
-	for range inFlight {
+	sessions := tls.NewLRUClientSessionCache(8)
+	dial := func(proto string) (net.Conn, error) {
+		gate <- struct{}{}
+		defer func() { <-gate }()
+		conf := &tls.Config{RootCAs: roots, ServerName: "stay.test", NextProtos: []string{proto}, ClientSessionCache: sessions}
+		return (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", addr)
+	}
+	for range inFlight / 2 {
 		f.wg.Go(func() {
-			gate <- struct{}{}
-			conn, err := (&tls.Dialer{Config: conf}).DialContext(ctx, "tcp", addr)
-			<-gate
-			if err == nil {
-				defer func() { _ = conn.Close() }()
-				err = f.fly(ctx, conn)
+			conn, err := dial("http/1.1")
+			if err != nil {
+				f.fail(ctx, err)
+				return
 			}
-			if err != nil && (ctx.Err() == nil || !errors.Is(err, context.Canceled)) {
-				f.failed.Add(1)
-				f.err.CompareAndSwap(nil, &err)
+			defer func() { _ = conn.Close() }()
+			f.fly(ctx, func() error { return overHTTP1(conn) })
+		})
+	}
+	for range h2Conns {
+		f.wg.Go(func() {
+			conn, err := dial("h2")
+			if err != nil {
+				f.fail(ctx, err)
+				return
 			}
+			defer func() { _ = conn.Close() }()
+			cc, err := (&http2.Transport{}).NewClientConn(conn)
+			if err != nil {
+				f.fail(ctx, err)
+				return
+			}
+			var streams sync.WaitGroup
+			for range inFlight / 2 / h2Conns {
+				streams.Go(func() { f.fly(ctx, func() error { return overHTTP2(cc) }) })
+			}
+			streams.Wait()
 		})
 	}
 }
 
-// fly repeats the request until ctx is done; the one in flight then is finished.
-func (f *flock) fly(ctx context.Context, conn io.ReadWriter) error {
-	r := bufio.NewReaderSize(conn, 1024)
+func (f *flock) fail(ctx context.Context, err error) {
+	if ctx.Err() == nil || !errors.Is(err, context.Canceled) {
+		f.failed.Add(1)
+		f.err.CompareAndSwap(nil, &err)
+	}
+}
+
+// fly repeats a request until ctx is done; the one in flight then is finished.
+func (f *flock) fly(ctx context.Context, once func() error) {
 	for ctx.Err() == nil {
 		f.flying.Add(1)
-		_, err := io.WriteString(conn, "GET /slow?delay=8s HTTP/1.1\r\nHost: stay.test\r\n\r\n")
-		if err == nil {
-			err = readAnswer(r)
-		}
+		err := once()
 		f.flying.Add(-1)
 		if err != nil {
-			return err
+			f.fail(ctx, err)
+			return
 		}
 		f.answered.Add(1)
 	}
-	return nil
+}
+
+const slowPath = "/slow?delay=8s"
+
+func overHTTP1(conn io.ReadWriter) error {
+	if _, err := io.WriteString(conn, "GET "+slowPath+" HTTP/1.1\r\nHost: stay.test\r\n\r\n"); err != nil {
+		return err
+	}
+	resp, err := http.ReadResponse(bufio.NewReaderSize(conn, 1024), nil)
+	if err != nil {
+		return err
+	}
+	return readAnswer(resp)
+}
+
+func overHTTP2(cc *http2.ClientConn) error {
+	req, err := http.NewRequest(http.MethodGet, "https://stay.test"+slowPath, nil)
+	if err != nil {
+		return err
+	}
+	resp, err := cc.RoundTrip(req)
+	if err != nil {
+		return err
+	}
+	return readAnswer(resp)
 }
 
 func (f *flock) land() { f.wg.Wait() }
 
-func readAnswer(r *bufio.Reader) error {
-	resp, err := http.ReadResponse(r, nil)
-	if err != nil {
-		return err
-	}
+func readAnswer(resp *http.Response) error {
 	body, err := io.ReadAll(resp.Body)
 	if err == nil && resp.StatusCode != 200 {
 		err = fmt.Errorf("status %s: %.200s", resp.Status, body)
