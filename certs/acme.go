@@ -3,6 +3,7 @@ package certs
 import (
 	"context"
 	"crypto/x509"
+	"errors"
 	"fmt"
 	"net/mail"
 	"net/url"
@@ -48,11 +49,19 @@ func newACME(cfg Config, directory string, magic *certmagic.Config) (*certmagic.
 	template := certmagic.ACMEIssuer{
 		CA:             directory,
 		Agreed:         true,
-		AltHTTPPort:    cfg.HTTPPort,
-		AltTLSALPNPort: cfg.TLSPort,
-		Logger:         magic.Logger,
+		AltHTTPPort:    max(cfg.HTTPPort, 0),
+		AltTLSALPNPort: max(cfg.TLSPort, 0),
+		// Where nothing of ours listens, certmagic would try to, and fail without
+		// the permission before it comes to the other challenge.
+		DisableHTTPChallenge:    cfg.HTTPPort < 0,
+		DisableTLSALPNChallenge: cfg.TLSPort < 0,
+
+		Logger: magic.Logger,
 		// Not empty, or certmagic would ask on the terminal. It trims this.
 		Email: " ",
+	}
+	if cfg.HTTPPort < 0 && cfg.TLSPort < 0 {
+		return nil, errors.New("without HTTP and HTTPS the CA cannot check that names belong to this machine: open one of them, or let the internal CA certify all names")
 	}
 	if cfg.Email != "" {
 		addr, err := mail.ParseAddress(cfg.Email)

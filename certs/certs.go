@@ -13,8 +13,8 @@ type Config struct {
 	Directory string // ACME directory URL; empty: Let's Encrypt's production
 	Roots     string // PEM file of roots to trust when speaking to Directory; empty: the system's
 	Email     string // contact address; may be empty
-	HTTPPort  int    // where HTTP-01 arrives, as mapped in here; 0: 80
-	TLSPort   int    // where TLS-ALPN-01 arrives; 0: 443
+	HTTPPort  int    // where HTTP-01 arrives, as mapped in here; 0: 80; negative: it does not, so that it is not tried
+	TLSPort   int    // where TLS-ALPN-01 arrives; 0: 443; negative: as above
 	Internal  bool   // every name from the internal CA, public ones too
 	Logger    *slog.Logger
 }

@@ -160,6 +160,7 @@ func TestNewRefusesABadConfig(t *testing.T) {
 		{Config{Directory: "http://ca.example/dir"}, "use https"},
 		{Config{Roots: dir + "/none.pem"}, dir + "/none.pem"},
 		{Config{Roots: dir + "/empty.pem"}, "no PEM certificate in " + dir + "/empty.pem"},
+		{Config{HTTPPort: -1, TLSPort: -1}, "open one of them"},
 		{Config{Email: "admin"}, `"admin" for the CA is no e-mail address`},
 	} {
 		c.cfg.Storage, c.cfg.Logger = t.TempDir(), slog.New(slog.DiscardHandler)

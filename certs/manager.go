@@ -31,6 +31,7 @@ type Manager struct {
 
 	mu      sync.Mutex      // held while names change
 	running context.Context // of Run; nil before
+	ended   bool            // nothing is started any more
 	workers sync.WaitGroup  // goroutines of entries
 }
 
@@ -154,8 +155,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.mu.Unlock()
 
 	<-ctx.Done()
-	m.mu.Lock()   // whoever starts entries has finished, or sees that ctx is done
-	m.mu.Unlock() //nolint:staticcheck // nothing to do in between
+	m.mu.Lock()
+	m.ended = true
+	m.mu.Unlock()
 	m.workers.Wait()
 	if m.cache != nil {
 		m.cache.Stop()
@@ -220,7 +222,7 @@ func (m *Manager) newEntry(name string) *entry {
 
 // start begins to look after e. The caller holds m.mu.
 func (m *Manager) start(e *entry) {
-	if m.running.Err() != nil {
+	if m.ended {
 		return
 	}
 	var ctx context.Context

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"slices"
+	"strings"
 	"testing"
 )
 
@@ -95,6 +96,29 @@ func TestFind(t *testing.T) {
 	if again := newNames(set, n); again.ipLeaf != n.ipLeaf {
 		t.Error("the certificate for the same addresses is not kept")
 	}
+}
+
+// Clients choose what comes in here.
+func FuzzFind(f *testing.F) {
+	n := newNames(map[string]*entry{
+		"a.com":   newEntry("a.com", public, "", ""),
+		"*.a.com": newEntry("*.a.com", internal, "", ""),
+		"::1":     newEntry("::1", internal, "", ""),
+	}, nil)
+	for _, seed := range []string{"a.com", "B.a.com.", "[::1]", ".a.com", "", ".", "x.b.a.com", "a.com\x00"} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, host string) {
+		host = normalize(host)
+		e := n.find(host)
+		if e == nil || e.name == host {
+			return
+		}
+		label, ok := strings.CutSuffix(host, ".a.com")
+		if e.name != "*.a.com" || !ok || label == "" || strings.Contains(label, ".") {
+			t.Errorf("%q is covered by %s", host, e.name)
+		}
+	})
 }
 
 func BenchmarkFind(b *testing.B) {

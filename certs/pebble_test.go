@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -218,6 +219,9 @@ func TestRenewal(t *testing.T) {
 		seen[cert.SerialNumber.String()] = true
 		return len(seen) == 2
 	})
+	if !strings.Contains(p.Log(), "is a replacement of") {
+		t.Error("the CA was not told which certificate the new one replaces (RFC 9773 section 5)")
+	}
 	if n := len(l.lines("level=INFO", "Renewed", "name=a.example.com")); n < 1 {
 		t.Error("the log does not tell of the renewal")
 	}

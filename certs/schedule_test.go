@@ -5,11 +5,13 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
+	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
 )
 
@@ -121,6 +123,34 @@ func TestBackOffOutlastsRestarts(t *testing.T) {
 			t.Errorf("the next try came after %v, want about 8 minutes", gap)
 		}
 	})
+}
+
+// certmagic tries Let's Encrypt's staging CA first if it knows of failures.
+func TestTriesKnowOfFailures(t *testing.T) {
+	t.Parallel()
+	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
+	var failures []int
+	ca.refuse(func(ctx context.Context, _ string) error {
+		failures = append(failures, *ctx.Value(certmagic.AttemptsCtxKey).(*int))
+		return errFake
+	})
+	inBubble(t, func(t *testing.T) {
+		m, stop, _ := manage(t, folder, ca)
+		m.SetNames([]string{"a.com"})
+		time.Sleep(2 * time.Minute)
+		stop()
+		m, stop, _ = manage(t, folder, ca)
+		m.SetNames([]string{"a.com"})
+		time.Sleep(3 * time.Minute)
+		stop()
+		if want := []int{0, 1, 2}; !slices.Equal(failures, want) {
+			t.Errorf("got %v, want %v", failures, want)
+		}
+	})
+	letsEncrypt, err := newACME(Config{}, certmagic.LetsEncryptProductionCA, &certmagic.Config{})
+	if err != nil || letsEncrypt.TestCA != certmagic.LetsEncryptStagingCA {
+		t.Errorf("Let's Encrypt: %v, with the staging CA %q", err, letsEncrypt.TestCA)
+	}
 }
 
 // A process that ends in the middle of each try leaves nobody to record it.
