@@ -15,21 +15,28 @@ type conn struct {
 	nc   net.Conn // what is spoken on: the socket, or TLS over it
 	sock net.Conn // the socket, whose Close never blocks
 	dry  *drySock // between the two; nil without TLS
+	used bool     // it has served an exchange
 
-	// For stale, made once so that looking allocates nothing.
-	raw    syscall.RawConn // nil if the socket cannot be looked into
-	look   func(fd uintptr) bool
-	silent bool // look's answer: open, and nothing to read
-	one    [1]byte
-
-	// full says that the last read filled all it was given, so that more may wait.
-	full bool
-
-	epoch uint32 // the pool's when it came to rest; 0: never used
+	// Looking into the socket; the functions are made once, so that their use
+	// allocates nothing. raw is nil if the socket cannot be looked into.
+	raw           syscall.RawConn
+	lookFn, askFn func(fd uintptr) bool
+	silent        bool // open, and nothing to read
+	one           [1]byte
+	asked         asked
 
 	// Guarded by pool.mu.
 	index int   // in pool.conns
 	cause error // why it was closed, nil while it is open
+}
+
+// asked is what ask hands to and fro.
+type asked struct {
+	request []byte
+	wait    bool
+	written bool
+	n       int
+	err     error
 }
 
 var _ exchange.Aborter = (*conn)(nil)
@@ -38,29 +45,69 @@ func newConn(p *Pool, d dialed) *conn {
 	c := &conn{pool: p, nc: d.nc, sock: d.sock, dry: d.dry}
 	if sc, ok := d.sock.(syscall.Conn); ok {
 		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw, c.look = raw, c.lookInto
+			c.raw, c.lookFn, c.askFn = raw, c.look, c.write
 		}
 	}
 	return c
 }
 
-func (c *conn) lookInto(fd uintptr) bool {
-	_, err := peek(fd, &c.one)
-	c.silent = err == syscall.EAGAIN
-	return true
+// ask sends a request, or its head. Before that it looks whether the origin closed
+// the connection while it was unused, or sent bytes that would be taken for the
+// answer: errStale, and nothing was sent. With wait, it returns when there is
+// something to read.
+//
+// All of that is one visit to the socket. The look costs a system call, and
+// another one is saved: reading right behind the write would find nothing yet.
+func (c *conn) ask(request []byte, wait bool) (n int, err error) {
+	if c.raw == nil {
+		return c.nc.Write(request)
+	}
+	c.asked = asked{request: request, wait: wait}
+	err = c.raw.Read(c.askFn)
+	if c.asked.err != nil {
+		err = c.asked.err
+	}
+	c.asked.request = nil
+	return c.asked.n, err
+}
+
+// write is called by the poller after it has forgotten earlier events, so none is
+// missed that comes behind the look. False waits for the next.
+func (c *conn) write(fd uintptr) bool {
+	a := &c.asked
+	if a.written {
+		return true
+	}
+	if c.used && !c.isSilent(fd) {
+		a.err = errStale
+		return true
+	}
+	a.n, a.err = c.nc.Write(a.request)
+	a.written = true
+	return a.err != nil || !a.wait
 }
 
 // stale tells whether an unused connection was closed by the origin, or holds
-// bytes that nobody asked for and that would be taken for the next answer.
+// bytes that nobody asked for.
 func (c *conn) stale() bool {
 	if c.raw == nil {
 		return false
 	}
 	c.silent = false
-	if err := c.raw.Read(c.look); err != nil {
+	if err := c.raw.Read(c.lookFn); err != nil {
 		return true
 	}
 	return !c.silent
+}
+
+func (c *conn) look(fd uintptr) bool {
+	c.silent = c.isSilent(fd)
+	return true
+}
+
+func (c *conn) isSilent(fd uintptr) bool {
+	_, err := peek(fd, &c.one)
+	return err == syscall.EAGAIN
 }
 
 // leftover tells whether TLS holds bytes behind the end of the last message,
@@ -80,7 +127,6 @@ func (c *conn) Read(p []byte) (int, error) {
 	c.recv.set(awaitBody)
 	n, err := c.nc.Read(p)
 	c.recv.set(ours)
-	c.full = n == len(p)
 	return n, err
 }
 

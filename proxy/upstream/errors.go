@@ -91,7 +91,7 @@ func (p *Pool) tlsError(err error) error {
 		authority x509.UnknownAuthorityError
 		host      x509.HostnameError
 		invalid   x509.CertificateInvalidError
-		alert     tls.AlertError
+		alert     *net.OpError
 		text      string
 	)
 	switch {
@@ -108,8 +108,8 @@ func (p *Pool) tlsError(err error) error {
 	case errors.As(err, &invalid) && invalid.Reason == x509.Expired:
 		text = fmt.Sprintf("its certificate is valid only from %s to %s",
 			invalid.Cert.NotBefore.Format(time.DateOnly), invalid.Cert.NotAfter.Format(time.DateOnly))
-	case errors.As(err, &alert):
-		text = "it refused the handshake: " + err.Error()
+	case errors.As(err, &alert) && alert.Op == "remote error": // an alert
+		text = "it refused the handshake: " + alert.Err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		text = fmt.Sprintf("no handshake within %v; does it speak TLS on that port?", p.cfg.DialTimeout)
 	case errors.Is(err, io.EOF):

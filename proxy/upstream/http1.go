@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"slices"
 
 	"portway/proxy/exchange"
@@ -16,12 +17,13 @@ const (
 	maxInline = 16 << 10
 	// minHead is the least room for an answer's head, and often its body.
 	minHead = 4 << 10
-	// maxHead and maxInterim bound what an origin may send ahead of its answer.
+	// What an origin may send ahead of its answer.
 	maxHead    = 64 << 10
+	maxFields  = 128
 	maxInterim = 64
 )
 
-var limits = h1.Limits{HeadBytes: maxHead}
+var limits = h1.Limits{HeadBytes: maxHead, Fields: maxFields}
 
 // roundTrip1 is RoundTrip over HTTP/1.1.
 func (p *Pool) roundTrip1(ex *exchange.Exchange) error {
@@ -29,21 +31,26 @@ func (p *Pool) roundTrip1(ex *exchange.Exchange) error {
 	if err := s.prepare(); err != nil {
 		return err
 	}
-	for fresh := false; ; fresh = true {
-		c, reused, err := p.get(ex, !s.safe, fresh)
+	fresh := false
+	for {
+		c, err := p.get(ex, fresh)
 		if err != nil {
 			return s.rewind(err)
 		}
-		again, err := s.try(c)
+		used := c.used
+		err = s.try(c)
 		if err == nil {
 			return nil
 		}
 		s.forgetAnswer()
-		if !again || ex.Canceled() != nil {
+		switch {
+		case err == errStale:
+		case !s.again || ex.Canceled() != nil:
 			return err
-		}
-		if !reused {
+		case !used:
 			return s.rewind(fail(err.Error(), ErrNotProcessed, err))
+		default:
+			fresh = true
 		}
 	}
 }
@@ -83,17 +90,24 @@ func readSmall(buf []byte, q *exchange.Request) ([]byte, error) {
 	return buf, nil
 }
 
-// try sends the request over c and reads the head of the answer. again tells, with
-// an error, that the same request can be sent once more.
-func (s *stream) try(c *conn) (again bool, err error) {
+// try sends the request over c and reads the head of the answer. With an error,
+// s.again tells whether the same request can be sent once more.
+func (s *stream) try(c *conn) error {
+	s.again = false
 	s.conn.Store(c)
 	s.ex.SetAborter(c)
 	c.recv.set(awaitHead)
-	if n, err := c.nc.Write(s.ex.Head); err != nil {
+	streamed := s.ex.Request.Length != 0 && s.inline == 0
+	n, err := c.ask(s.ex.Head, !streamed)
+	switch {
+	case err == errStale:
+		s.drop(errStale)
+		return err
+	case err != nil:
 		// Without TLS, nothing of it has left if nothing was taken.
-		return s.failed(c, err, false, s.safe || n == 0 && c.dry == nil)
-	}
-	if s.ex.Request.Length != 0 && s.inline == 0 {
+		s.again = s.safe || n == 0 && c.dry == nil
+		return s.failed(c, err, false)
+	case streamed:
 		s.parts.Store(2)
 		s.ex.Go(s.upload)
 	}
@@ -102,7 +116,7 @@ func (s *stream) try(c *conn) (again bool, err error) {
 
 // receive reads up to the final head. The answer overwrites the request in
 // ex.Head, so once a byte of it is there, nothing can be sent again.
-func (s *stream) receive(c *conn) (again bool, err error) {
+func (s *stream) receive(c *conn) error {
 	r := &s.ex.Response
 	buf := s.ex.Head[:cap(s.ex.Head)]
 	filled, interim := 0, 0
@@ -112,26 +126,26 @@ func (s *stream) receive(c *conn) (again bool, err error) {
 			continue
 		}
 		if err != nil && n == 0 {
-			return s.failed(c, err, filled > 0 || interim > 0, s.safe)
+			begun := filled > 0 || interim > 0
+			s.again = s.safe && !begun
+			return s.failed(c, err, begun)
 		}
-		c.full = n == len(buf)-filled
-		first := filled == 0
-		line := first || bytes.IndexByte(buf[filled:filled+n], '\n') >= 0
-		filled += n
-		for line && filled > 0 {
+		// Behind the first bytes, only a new line can make a difference.
+		news := filled == 0 || bytes.IndexByte(buf[filled:filled+n], '\n') >= 0
+		for filled += n; news && filled > 0; {
 			used, framing, err := h1.ParseResponseHead(buf[:filled], s.ex.Request.Method, r, limits)
 			if err != nil {
-				return s.broke("answered what is not HTTP/1.1: "+err.Error(), hintFor(buf[:filled]), err)
+				return s.notHTTP(buf[:filled], err)
 			}
 			if used == 0 {
 				break
 			}
 			if r.Status >= 200 || r.Status == 101 {
 				s.ex.Head = buf[:filled]
-				return false, s.answer(c, framing, buf[used:filled])
+				return s.answer(c, framing, buf[used:filled])
 			}
 			if interim++; interim > maxInterim {
-				return s.broke(fmt.Sprintf("sent more than %d interim answers", maxInterim), "", nil)
+				return s.broke(fmt.Sprintf("sent more than %d interim answers", maxInterim), nil)
 			}
 			if r.Status != 100 && s.ex.Front != nil {
 				s.ex.Front.Inform(s.ex, r.Status, &r.Fields)
@@ -142,7 +156,7 @@ func (s *stream) receive(c *conn) (again bool, err error) {
 		}
 		if filled == len(buf) {
 			if filled >= maxHead {
-				return s.broke(fmt.Sprintf("sent a head of more than %d KiB", maxHead>>10), "", nil)
+				return s.tooLarge(nil)
 			}
 			buf = append(buf, make([]byte, len(buf))...)
 		}
@@ -157,8 +171,7 @@ func (s *stream) answer(c *conn, f h1.Framing, rest []byte) error {
 	}
 	if r.Status == 400 {
 		if hint := hintForTLS(rest); hint != "" {
-			_, err := s.broke("does not take plain HTTP", hint, nil)
-			return err
+			return s.broke("does not take plain HTTP; "+hint, nil)
 		}
 	}
 	c.recv.set(ours)
@@ -187,33 +200,47 @@ func (s *stream) answer(c *conn, f h1.Framing, rest []byte) error {
 
 // failed explains why there is no answer, and closes the connection. begun tells
 // that a part of one has come.
-func (s *stream) failed(c *conn, err error, begun, again bool) (bool, error) {
+func (s *stream) failed(c *conn, err error, begun bool) error {
 	cause := s.pool.causeOf(c)
 	s.drop(errEnded)
 	name := s.pool.name
 	switch {
 	case cause != nil:
-		return false, cause
+		s.again = false
+		return cause
 	case begun:
-		return false, fail(name+" closed the connection in the middle of an answer's head ("+system(err)+")", ErrProtocol, err)
+		return fail(name+" closed the connection in the middle of an answer's head ("+system(err)+")", ErrProtocol, err)
 	case errors.Is(err, io.EOF):
-		return again, fail(name+" closed the connection without an answer", err)
+		return fail(name+" closed the connection without an answer", err)
 	}
-	return again, fail(name+" broke the connection off without an answer ("+system(err)+")", err)
+	return fail(name+" broke the connection off without an answer ("+system(err)+")", err)
+}
+
+// notHTTP explains what the parser made of what came.
+func (s *stream) notHTTP(came []byte, err error) error {
+	var syntax *h1.SyntaxError
+	if errors.As(err, &syntax) && syntax.Status == http.StatusRequestHeaderFieldsTooLarge {
+		return s.tooLarge(err)
+	}
+	text := "answered what is not HTTP/1.1: " + err.Error()
+	if hint := hintFor(came); hint != "" {
+		text += "; " + hint
+	}
+	return s.broke(text, err)
+}
+
+func (s *stream) tooLarge(err error) error {
+	return s.broke(fmt.Sprintf("sent a head of more than %d KiB or %d fields", maxHead>>10, maxFields), err)
 }
 
 // broke says how the origin broke the protocol, and closes the connection.
-func (s *stream) broke(what, hint string, cause error) (bool, error) {
+func (s *stream) broke(what string, cause error) error {
 	s.drop(errEnded)
 	s.forgetAnswer()
-	text := s.pool.name + " " + what
-	if hint != "" {
-		text += "; " + hint
-	}
 	if cause == nil {
-		return false, fail(text, ErrProtocol)
+		return fail(s.pool.name+" "+what, ErrProtocol)
 	}
-	return false, fail(text, ErrProtocol, cause)
+	return fail(s.pool.name+" "+what, ErrProtocol, cause)
 }
 
 // forgetAnswer leaves ex.Response as RoundTrip found it.

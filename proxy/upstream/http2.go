@@ -136,18 +136,16 @@ func (s *stream2) roundTrip() error {
 
 // do exchanges heads.
 func (s *stream2) do(req *http.Request) (*http.Response, error) {
-	ctx := s.ctx
-	var interim *interim2
-	if s.ex.Front != nil {
-		interim = &interim2{ex: s.ex}
-		ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{Got1xxResponse: interim.got})
+	interim := &interim2{ex: s.ex}
+	ctx := httptrace.WithClientTrace(s.ctx, &httptrace.ClientTrace{Got1xxResponse: interim.got})
+	if body := req.Body; body != nil {
+		// x/net does not see the end of the context while it reads the body.
+		context.AfterFunc(s.ctx, func() { _ = body.Close() })
 	}
 	s.recv.set(awaitHead)
 	resp, err := s.conn.cc.RoundTrip(req.WithContext(ctx))
 	s.recv.set(ours)
-	if interim != nil {
-		interim.finish()
-	}
+	interim.finish()
 	if err != nil {
 		err = s.explain(err)
 		s.cancel(err)

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -147,11 +148,11 @@ type interimHead struct {
 }
 
 func (i *interim2) got(status int, header textproto.MIMEHeader) error {
-	if status == 100 {
+	switch {
+	case status == http.StatusSwitchingProtocols:
+		return errors.New("status 101, which HTTP/2 has not")
+	case status == http.StatusContinue, i.ex.Front == nil:
 		return nil
-	}
-	if status == 101 {
-		return fmt.Errorf("status 101")
 	}
 	i.mu.Lock()
 	defer i.mu.Unlock()

@@ -189,7 +189,6 @@ func (p *Pool) open2Locked(ex *exchange.Exchange) (*conn2, error) {
 	case cc == nil:
 		p.alpn.Store(alpnHTTP1)
 		c := p.addLocked(d)
-		c.epoch = p.epoch.Load()
 		c.recv.set(unused)
 		p.idle = append(p.idle, c)
 		return nil, errHTTP1

@@ -14,28 +14,10 @@ import (
 // one of them, or nil: a connection that it may open itself.
 type waiter struct{ ready chan *conn }
 
-// get gives a connection and tells whether it was used before. One that was is
-// tested for staleness if look says so, if it was idle for more than a moment, or
-// if bytes may have been left behind the last answer; the test costs half a
-// microsecond. fresh wants a connection that was never used.
-func (p *Pool) get(ex *exchange.Exchange, look, fresh bool) (c *conn, reused bool, err error) {
-	for {
-		c, err := p.pick(ex, fresh)
-		if err != nil {
-			return nil, false, err
-		}
-		if c.epoch == 0 {
-			return c, false, nil
-		}
-		if !look && !c.full && c.epoch == p.epoch.Load() || !c.stale() {
-			return c, true, nil
-		}
-		p.kill(c, errStale)
-	}
-}
-
-// pick takes the idle connection that was used last, waits for one, or opens one.
-func (p *Pool) pick(ex *exchange.Exchange, fresh bool) (*conn, error) {
+// get takes the idle connection that was used last, waits for one, or opens one;
+// with fresh, it does not take an idle one. Whether a used one is still good shows
+// when the request is sent.
+func (p *Pool) get(ex *exchange.Exchange, fresh bool) (*conn, error) {
 	p.mu.Lock()
 	if last := len(p.idle) - 1; last >= 0 && !fresh {
 		c := p.idle[last]
@@ -138,6 +120,7 @@ func (p *Pool) put(c *conn) {
 		p.kill(c, errEnded)
 		return
 	}
+	c.used = true
 	c.recv.set(unused)
 	p.mu.Lock()
 	if c.cause != nil { // closed meanwhile, by whom it may be
@@ -150,7 +133,6 @@ func (p *Pool) put(c *conn) {
 		_ = c.nc.Close()
 		return
 	}
-	c.epoch = p.epoch.Load()
 	if w := p.nextWaiterLocked(); w != nil {
 		c.recv.set(ours)
 		w.ready <- c
@@ -201,7 +183,6 @@ func (p *Pool) removeLocked(c *conn, cause error) {
 func (p *Pool) Sweep(now time.Time) {
 	var idle, late []*conn
 	p.mu.Lock()
-	p.epoch.Add(1)
 	p.idle = slices.DeleteFunc(p.idle, func(c *conn) bool {
 		_, _, over := c.overdue(now, &p.cfg)
 		if !over && !c.stale() {

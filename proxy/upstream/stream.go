@@ -6,6 +6,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"portway/proxy/exchange"
 	"portway/proxy/h1"
@@ -23,10 +24,12 @@ type stream struct {
 	body h1.BodyReader
 
 	safe   bool // the request may be sent twice
+	again  bool // after an error: it may be sent again
 	inline int  // length of the body that went with the head
 	keep   bool // the connection can be used again behind this answer
 	ended  bool // the answer was received to its end
 	closed atomic.Bool
+	onlyUp atomic.Bool // ended, and the connection waits for the request's end
 	// parts counts the directions that are not at their end: the answer, and the
 	// request while a goroutine sends its body.
 	parts  atomic.Int32
@@ -55,8 +58,9 @@ func (s *stream) Done(*exchange.Exchange, int64, error) {
 	s.drop(errAbandoned)
 	s.body.Reset(h1.Framing{}, nil, nothing{}, nil, limits)
 	s.pool, s.ex = nil, nil
-	s.safe, s.inline, s.keep, s.ended, s.hasKey = false, 0, false, false, false
+	s.safe, s.again, s.inline, s.keep, s.ended, s.hasKey = false, false, 0, false, false, false
 	s.closed.Store(false)
+	s.onlyUp.Store(false)
 	streams.Put(s)
 }
 
@@ -86,6 +90,16 @@ func (s *stream) Buffered() int {
 // Close gives up what was not read, and the connection with it.
 func (s *stream) Close() error {
 	s.closed.Store(true)
+	if s.onlyUp.Load() {
+		// Who has answered has most likely read all of the request: upload is just
+		// about to notice, and would find a good connection closed.
+		for range 20 {
+			if s.conn.Load() == nil {
+				return nil
+			}
+			time.Sleep(50 * time.Microsecond)
+		}
+	}
 	s.drop(errAbandoned)
 	return nil
 }
@@ -106,6 +120,8 @@ func (s *stream) finishReceiving() {
 		s.drop(errEnded)
 	} else if s.parts.Add(-1) == 0 {
 		s.release()
+	} else {
+		s.onlyUp.Store(true)
 	}
 }
 

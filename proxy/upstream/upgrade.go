@@ -47,13 +47,11 @@ func wsAccept(key []byte) string {
 func (s *stream) switched(c *conn, f h1.Framing, rest []byte) error {
 	q, r := &s.ex.Request, &s.ex.Response
 	if !upgrades(q) || !equalFold(f.Upgrade, q.Upgrade) {
-		_, err := s.broke("switched to a protocol that nobody asked for", "", nil)
-		return err
+		return s.broke("switched to a protocol that nobody asked for", nil)
 	}
 	if s.hasKey {
 		if string(r.Fields.Get(wsAcceptField)) != wsAccept(s.wsKey[:]) {
-			_, err := s.broke("gave a wrong Sec-WebSocket-Accept", "", nil)
-			return err
+			return s.broke("gave a wrong Sec-WebSocket-Accept", nil)
 		}
 		r.Fields.Del(wsAcceptField)
 	}

@@ -121,7 +121,6 @@ func NewPool(cfg Config) *Pool {
 	if cfg.Scheme != "http" {
 		p.h2 = p.newTransport2()
 	}
-	p.epoch.Store(1)
 	return p
 }
 

@@ -1,0 +1,559 @@
+package upstream
+
+import (
+	"bufio"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"log"
+	"net"
+	"net/http"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"golang.org/x/net/http2"
+	"golang.org/x/net/http2/hpack"
+
+	"portway/proxy/exchange"
+)
+
+// countingListener counts what it accepts.
+type countingListener struct {
+	net.Listener
+	accepted *atomic.Int32
+}
+
+func (l countingListener) Accept() (net.Conn, error) {
+	c, err := l.Listener.Accept()
+	if err == nil {
+		l.accepted.Add(1)
+	}
+	return c, err
+}
+
+// listen2 starts net/http's server with TLS, and HTTP/2 if h2 says so.
+func listen2(t testing.TB, h2 bool, handle http.HandlerFunc) *origin {
+	t.Helper()
+	var protocols http.Protocols
+	protocols.SetHTTP1(true)
+	protocols.SetHTTP2(h2)
+	cert := testCA().issue(t, time.Now().Add(time.Hour), false)
+	return serveHTTP(t, &http.Server{
+		Handler: handle, Protocols: &protocols,
+		TLSConfig: &tls.Config{Certificates: []tls.Certificate{cert}},
+	}, func(s *http.Server, l net.Listener) error { return s.ServeTLS(l, "", "") })
+}
+
+// listenH2C starts net/http's server for HTTP/2 with prior knowledge.
+func listenH2C(t testing.TB, handle http.HandlerFunc) *origin {
+	t.Helper()
+	var protocols http.Protocols
+	protocols.SetUnencryptedHTTP2(true)
+	return serveHTTP(t, &http.Server{Handler: handle, Protocols: &protocols}, (*http.Server).Serve)
+}
+
+func serveHTTP(t testing.TB, s *http.Server, serve func(*http.Server, net.Listener) error) *origin {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.ErrorLog = log.New(io.Discard, "", 0)
+	o := &origin{Listener: l}
+	o.serving.Go(func() { _ = serve(s, countingListener{l, &o.accepted}) })
+	t.Cleanup(func() {
+		_ = s.Close()
+		o.serving.Wait()
+	})
+	return o
+}
+
+func TestH2C(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name   string
+		ex     func() *exchange.Exchange
+		handle http.HandlerFunc
+		want   result
+	}{
+		{"GET", func() *exchange.Exchange {
+			ex := newExchange("GET", "//a%2fb?c=%zz")
+			ex.Request.Fields.AddString("x-a", "1")
+			ex.Request.Fields.AddString("X-A", "2")
+			ex.Request.Fields.AddString("Cookie", "a=1; b=2")
+			return ex
+		}, func(w http.ResponseWriter, r *http.Request) {
+			w.Header()["X-B"] = []string{"3", "4"}
+			_, _ = fmt.Fprintf(w, "%s %s %s %s %s", r.Proto, r.Host, r.RequestURI, r.Header["X-A"], r.Header["Cookie"])
+			if ua := r.UserAgent(); ua != "" {
+				_, _ = fmt.Fprint(w, ua)
+			}
+		}, result{status: 200, body: "HTTP/2.0 app.example //a%2fb?c=%zz [1 2] [a=1; b=2]", length: 51, fields: "content-type=text/plain x-b=3 x-b=4"}},
+		{"HEAD", func() *exchange.Exchange { return newExchange("HEAD", "/") }, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Content-Length", "77")
+		}, result{status: 200, length: 77}},
+		{"204", func() *exchange.Exchange { return newExchange("DELETE", "/") }, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(204)
+		}, result{status: 204}},
+		{"304", func() *exchange.Exchange { return newExchange("GET", "/") }, func(w http.ResponseWriter, _ *http.Request) {
+			w.WriteHeader(304)
+		}, result{status: 304, length: -1}},
+		{"empty", func() *exchange.Exchange { return newExchange("GET", "/") }, func(w http.ResponseWriter, _ *http.Request) {
+			w.Header()["Content-Type"] = nil
+		}, result{status: 200}},
+		{"POST", func() *exchange.Exchange { return withBody(newExchange("POST", "/"), "hello") }, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.Copy(w, r.Body)
+		}, result{status: 200, body: "hello", length: 5, fields: "content-type=text/plain"}},
+		{"trailers", func() *exchange.Exchange {
+			ex := newExchange("GET", "/")
+			ex.Request.TETrailers = true
+			return ex
+		}, func(w http.ResponseWriter, r *http.Request) {
+			_, _ = io.WriteString(w, "hello")
+			w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+			w.Header().Set(http.TrailerPrefix+"Te", r.Header.Get("Te"))
+			w.Header().Set(http.TrailerPrefix+"Seen", r.Header.Get("Te"))
+		}, result{status: 200, body: "hello", length: 5, trailers: "grpc-status=0 seen=trailers", fields: "content-type=text/plain"}},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := listenH2C(t, func(w http.ResponseWriter, r *http.Request) {
+				w.Header()["Date"] = nil
+				w.Header().Set("Content-Type", "text/plain")
+				tt.handle(w, r)
+			})
+			p := o.pool(t, Config{Scheme: "h2c"})
+			for range 3 {
+				res := run(p, tt.ex())
+				res.fields = strings.TrimPrefix(res.fields, "content-type=text/plain ")
+				want := tt.want
+				want.fields = strings.TrimPrefix(want.fields, "content-type=text/plain ")
+				if tt.want.body == "" {
+					res.fields, want.fields = "", ""
+				}
+				if res != want {
+					t.Errorf("got  %+v\nwant %+v", res, want)
+				}
+			}
+			if n := o.accepted.Load(); n != 1 {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
+// Trailers of requests are not announced, since nobody knows them before.
+func TestH2CRequestTrailers(t *testing.T) {
+	t.Parallel()
+	got := make(chan string, 2)
+	dec := hpack.NewDecoder(4096, nil)
+	p := listenFrames(t, nil, func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+		fields, err := dec.DecodeFull(h.HeaderBlockFragment())
+		if err != nil {
+			return err
+		}
+		last := fields[len(fields)-1]
+		got <- last.Name + "=" + last.Value
+		if h.StreamEnded() {
+			return answer2(f, h.StreamID, true, ":status", "204")
+		}
+		return nil
+	}).pool(t, Config{Scheme: "h2c"})
+	ex := withBody(newExchange("POST", "/"), "hello")
+	ex.Request.Length = exchange.LengthUnknown
+	ex.Request.Fields.AddString("A", "b")
+	ex.Request.Trailers.AddString("Sum", "7")
+	if res := run(p, ex); res.status != 204 {
+		t.Error(res)
+	}
+	if s := <-got + " " + <-got; s != "a=b sum=7" {
+		t.Error(s)
+	}
+	ex = withBody(newExchange("POST", "/"), "hello")
+	ex.Request.Length = exchange.LengthUnknown
+	ex.Request.Trailers.AddString("Content-Length", "7")
+	wantErr(t, run(p, ex).err, ErrInvalid, "belongs to the connection")
+}
+
+func TestH2CInterim(t *testing.T) {
+	t.Parallel()
+	p := listenH2C(t, func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Link", "</a>")
+		w.WriteHeader(103)
+		w.WriteHeader(102)
+		_, _ = io.WriteString(w, "ok")
+	}).pool(t, Config{Scheme: "h2c"})
+	f := &front{}
+	ex := newExchange("GET", "/")
+	ex.Front = f
+	if res := run(p, ex); res.body != "ok" || res.err != nil {
+		t.Errorf("%+v", res)
+	}
+	if got := f.String(); got != "103 link=</a>; 102 link=</a>" {
+		t.Error(got)
+	}
+}
+
+// As gRPC does: both directions flow at once, and trailers end it.
+func TestH2CTwoWayStreaming(t *testing.T) {
+	t.Parallel()
+	p := listenH2C(t, func(w http.ResponseWriter, r *http.Request) {
+		w.WriteHeader(200)
+		flush := http.NewResponseController(w)
+		_ = flush.Flush()
+		buf := make([]byte, 100)
+		for {
+			n, err := r.Body.Read(buf)
+			_, _ = w.Write(buf[:n])
+			_ = flush.Flush()
+			if err != nil {
+				break
+			}
+		}
+		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+	}).pool(t, Config{Scheme: "h2c"})
+	ex, w := withPipe(newExchange("POST", "/"))
+	if err := p.RoundTrip(ex); err != nil {
+		t.Fatal(err)
+	}
+	buf := make([]byte, 100)
+	for _, s := range []string{"hello", "world"} {
+		if _, err := io.WriteString(w, s); err != nil {
+			t.Fatal(err)
+		}
+		n, err := ex.Response.Body.Read(buf)
+		if got := string(buf[:n]); got != s || err != nil {
+			t.Fatalf("%q, %v", got, err)
+		}
+	}
+	_ = w.Close()
+	if n, err := ex.Response.Body.Read(buf); n != 0 || err != io.EOF {
+		t.Errorf("%d, %v", n, err)
+	}
+	if got := flat(&ex.Response.Trailers); got != "grpc-status=0" {
+		t.Errorf("trailers %s", got)
+	}
+	ex.Finish(10, nil)
+}
+
+func TestH2CCancel(t *testing.T) {
+	t.Parallel()
+	gone := make(chan error, 1)
+	head := make(chan bool, 1)
+	p := listenH2C(t, func(w http.ResponseWriter, r *http.Request) {
+		if <-head {
+			w.WriteHeader(200)
+			_ = http.NewResponseController(w).Flush()
+		}
+		<-r.Context().Done()
+		gone <- r.Context().Err()
+	}).pool(t, Config{Scheme: "h2c"})
+	for _, with := range []bool{false, true} {
+		head <- with
+		ex, _ := withPipe(newExchange("POST", "/"))
+		done := make(chan error, 1)
+		go func() {
+			res := run(p, ex)
+			done <- errors.Join(res.err, res.bodyErr)
+		}()
+		phase := awaitHead
+		if with {
+			phase = awaitBody
+		}
+		eventually(t, "waiting", func() bool { return p.waiting(phase, asking) })
+		ex.Cancel(exchange.ErrClientGone)
+		wantErr(t, <-done, exchange.ErrClientGone, "given up")
+		<-gone
+	}
+	if s := p.Stats(); s != (Stats{Open: 1, Idle: 1}) {
+		t.Errorf("%+v: the connection should live on", s)
+	}
+}
+
+func TestH2CTimeLimits(t *testing.T) {
+	t.Parallel()
+	cfg := Config{Scheme: "h2c", FirstByte: 10 * time.Second, Idle: 20 * time.Second, IdleConn: 30 * time.Second}
+	stop := make(chan struct{})
+	p := listenH2C(t, func(w http.ResponseWriter, r *http.Request) {
+		switch r.URL.Path {
+		case "/head":
+			_, _ = io.WriteString(w, "hel")
+			_ = http.NewResponseController(w).Flush()
+			<-stop
+		case "/nothing":
+			<-stop
+		}
+	}).pool(t, cfg)
+	t.Cleanup(func() { close(stop) })
+	done := make(chan error, 1)
+	c := newClock(p)
+	go func() { done <- run(p, newExchange("GET", "/nothing")).err }()
+	eventually(t, "waiting", func() bool { return p.waiting(awaitHead, quiet) })
+	wantErr(t, holdsFor(t, c, cfg.FirstByte, done), ErrTimeout, "sent no answer within 10s")
+
+	go func() { done <- run(p, newExchange("GET", "/head")).bodyErr }()
+	eventually(t, "waiting", func() bool { return p.waiting(awaitBody, quiet) })
+	err := holdsFor(t, c, cfg.Idle, done)
+	wantErr(t, err, ErrTimeout, "went silent for 20s")
+	wantErr(t, err, io.ErrUnexpectedEOF, "")
+
+	c.pass(cfg.IdleConn)
+	if s := p.Stats(); s != (Stats{Open: 1, Idle: 1}) {
+		t.Errorf("%+v", s)
+	}
+	c.pass(time.Second)
+	if s := p.Stats(); s.Open != 0 {
+		t.Errorf("%+v", s)
+	}
+}
+
+// framer2 is an origin that speaks HTTP/2 frame by frame. handle gets the number
+// of the connection and each HEADERS frame.
+func listenFrames(t *testing.T, settings []http2.Setting, handle func(f *http2.Framer, conn int, h *http2.HeadersFrame) error) *origin {
+	t.Helper()
+	return listen(t, func(c net.Conn, r *bufio.Reader, n int) {
+		preface := make([]byte, len(http2.ClientPreface))
+		if _, err := io.ReadFull(r, preface); err != nil {
+			return
+		}
+		f := http2.NewFramer(c, r)
+		_ = f.WriteSettings(settings...)
+		for {
+			frame, err := f.ReadFrame()
+			if err != nil {
+				return
+			}
+			switch frame := frame.(type) {
+			case *http2.SettingsFrame:
+				if !frame.IsAck() {
+					_ = f.WriteSettingsAck()
+				}
+			case *http2.PingFrame:
+				if !frame.IsAck() {
+					_ = f.WritePing(true, frame.Data)
+				}
+			case *http2.HeadersFrame:
+				if handle(f, n, frame) != nil {
+					return
+				}
+			}
+		}
+	})
+}
+
+// answer2 sends a head, and ends the stream if end.
+func answer2(f *http2.Framer, id uint32, end bool, pairs ...string) error {
+	var b strings.Builder
+	enc := hpack.NewEncoder(&b)
+	for i := 0; i < len(pairs); i += 2 {
+		_ = enc.WriteField(hpack.HeaderField{Name: pairs[i], Value: pairs[i+1]})
+	}
+	return f.WriteHeaders(http2.HeadersFrameParam{StreamID: id, BlockFragment: []byte(b.String()), EndHeaders: true, EndStream: end})
+}
+
+// What an HTTP/2 origin may do instead of answering.
+func TestH2COrigins(t *testing.T) {
+	t.Parallel()
+	hangUp := errors.New("hang up")
+	tests := []struct {
+		name   string
+		method string // GET
+		body   string
+		stream bool // the body's length is not known
+		handle func(f *http2.Framer, conn int, h *http2.HeadersFrame) error
+		status int
+		is     error
+		text   string
+		dials  int32 // 1
+	}{
+		{name: "trailers only, as gRPC errors are", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			return answer2(f, h.StreamID, true, ":status", "200", "grpc-status", "12")
+		}, status: 200},
+		{name: "refused once", method: "POST", body: "x", handle: func() func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			n := 0
+			return func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+				if n++; n == 1 {
+					return f.WriteRSTStream(h.StreamID, http2.ErrCodeRefusedStream)
+				}
+				return answer2(f, h.StreamID, true, ":status", "204")
+			}
+		}(), status: 204},
+		{name: "refused always", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			return f.WriteRSTStream(h.StreamID, http2.ErrCodeRefusedStream)
+		}, is: ErrNotProcessed, text: "did not take the request"},
+		{name: "graceful GOAWAY", method: "POST", body: "x", handle: func(f *http2.Framer, conn int, h *http2.HeadersFrame) error {
+			if conn == 0 {
+				return f.WriteGoAway(0, http2.ErrCodeNo, nil)
+			}
+			return answer2(f, h.StreamID, true, ":status", "204")
+		}, status: 204, dials: 2},
+		{name: "connection closed, GET", handle: func(f *http2.Framer, conn int, h *http2.HeadersFrame) error {
+			if conn == 0 {
+				return hangUp
+			}
+			return answer2(f, h.StreamID, true, ":status", "204")
+		}, status: 204, dials: 2},
+		{name: "connection closed, POST", method: "POST", body: "x", handle: func(*http2.Framer, int, *http2.HeadersFrame) error { return hangUp }, text: "broke the connection off"},
+		{name: "reset", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			return f.WriteRSTStream(h.StreamID, http2.ErrCodeInternal)
+		}, text: "reset the stream (INTERNAL_ERROR)"},
+		{name: "protocol error of theirs", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			return f.WriteRSTStream(h.StreamID, http2.ErrCodeProtocol)
+		}, text: "reset the stream (PROTOCOL_ERROR)"},
+		{name: "no status", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			return answer2(f, h.StreamID, true, "a", "b")
+		}, is: ErrProtocol, text: "not HTTP/2"},
+		{name: "status 101", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			return answer2(f, h.StreamID, false, ":status", "101")
+		}, is: ErrProtocol},
+		{name: "response splitting", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			return answer2(f, h.StreamID, true, ":status", "200", "a", "b\r\nSet-Cookie: c=d")
+		}, is: ErrProtocol},
+		{name: "an upper-case name", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			return answer2(f, h.StreamID, true, ":status", "200", "A", "b")
+		}, is: ErrProtocol},
+		{name: "huge head", handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			pairs := []string{":status", "200"}
+			for range 9 {
+				pairs = append(pairs, "a", strings.Repeat("x", 1500))
+			}
+			for range 8 {
+				pairs = append(pairs, pairs[2:]...)
+				if len(pairs) > 200 {
+					break
+				}
+			}
+			return answer2(f, h.StreamID, true, pairs...)
+		}, is: ErrProtocol},
+		{name: "refused with a body half sent", method: "POST", body: strings.Repeat("x", 100), stream: true, handle: func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			if _, err := f.ReadFrame(); err != nil {
+				return err
+			}
+			return f.WriteRSTStream(h.StreamID, http2.ErrCodeRefusedStream)
+		}, text: "did not take the request"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			o := listenFrames(t, nil, tt.handle)
+			p := o.pool(t, Config{Scheme: "h2c"})
+			ex := newExchange("GET", "/")
+			if tt.method != "" {
+				ex = withBody(newExchange(tt.method, "/"), tt.body)
+			}
+			if tt.stream {
+				ex.Request.Length = exchange.LengthUnknown
+			}
+			res := run(p, ex)
+			if tt.text != "" || tt.is != nil {
+				wantErr(t, res.err, tt.is, tt.text)
+				if tt.is == nil && errors.Is(res.err, ErrNotProcessed) {
+					t.Errorf("%v says that it can be sent again", res.err)
+				}
+			} else if res.status != tt.status || res.err != nil {
+				t.Errorf("%+v", res)
+			}
+			if n := o.accepted.Load(); n != max(1, tt.dials) {
+				t.Errorf("%d connections", n)
+			}
+		})
+	}
+}
+
+func TestH2CCutOffBody(t *testing.T) {
+	t.Parallel()
+	for name, end := range map[string]func(*http2.Framer, uint32) error{
+		"reset":  func(f *http2.Framer, id uint32) error { return f.WriteRSTStream(id, http2.ErrCodeInternal) },
+		"closed": func(*http2.Framer, uint32) error { return io.EOF },
+		"short":  func(f *http2.Framer, id uint32) error { return f.WriteData(id, true, []byte("l")) },
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := listenFrames(t, nil, func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+				_ = answer2(f, h.StreamID, false, ":status", "200", "content-length", "5")
+				_ = f.WriteData(h.StreamID, false, []byte("hel"))
+				return end(f, h.StreamID)
+			}).pool(t, Config{Scheme: "h2c"})
+			res := run(p, newExchange("GET", "/"))
+			wantErr(t, errors.Join(res.err, res.bodyErr), io.ErrUnexpectedEOF, "")
+		})
+	}
+}
+
+func TestH2CToHTTP1(t *testing.T) {
+	t.Parallel()
+	p := listen(t, func(c net.Conn, r *bufio.Reader, _ int) {
+		_, _ = r.ReadString('\n')
+		say(c, "HTTP/1.1 400 Bad Request\r\nContent-Length: 3\r\n\r\nbad")
+		_, _ = io.Copy(io.Discard, r)
+	}).pool(t, Config{Scheme: "h2c"})
+	wantErr(t, run(p, newExchange("POST", "/")).err, nil, "portway.scheme: http")
+}
+
+// More requests than an origin allows streams: further connections, or with a
+// limit on these, waiting.
+func TestH2CMaxStreams(t *testing.T) {
+	t.Parallel()
+	for _, limit := range []int{0, 2} {
+		var busy, most atomic.Int32
+		settings := []http2.Setting{{ID: http2.SettingMaxConcurrentStreams, Val: 3}}
+		var mu sync.Mutex
+		o := listenFrames(t, settings, func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			n := busy.Add(1)
+			for old := most.Load(); n > old && !most.CompareAndSwap(old, n); old = most.Load() {
+			}
+			id := h.StreamID
+			time.AfterFunc(time.Millisecond, func() {
+				busy.Add(-1)
+				mu.Lock()
+				defer mu.Unlock()
+				_ = answer2(f, id, true, ":status", "204")
+			})
+			return nil
+		})
+		p := o.pool(t, Config{Scheme: "h2c", MaxConns: limit})
+		if res := run(p, newExchange("GET", "/")); res.status != 204 {
+			t.Fatalf("%+v", res)
+		}
+		var wg sync.WaitGroup
+		for range 60 {
+			wg.Go(func() {
+				if res := run(p, newExchange("GET", "/")); res.err != nil || res.status != 204 {
+					t.Errorf("%+v", res)
+				}
+			})
+		}
+		wg.Wait()
+		if n := int(o.accepted.Load()); limit > 0 && n > limit || limit == 0 && n < 2 {
+			t.Errorf("limit %d: %d connections", limit, n)
+		}
+		if n := int(most.Load()); limit > 0 && n > 3*limit {
+			t.Errorf("limit %d: %d streams at once", limit, n)
+		}
+		if s := p.Stats(); s.Busy != 0 {
+			t.Errorf("%+v", s)
+		}
+	}
+}
+
+func TestH2CPoolClose(t *testing.T) {
+	t.Parallel()
+	hold := make(chan struct{})
+	p := listenH2C(t, func(http.ResponseWriter, *http.Request) { <-hold }).pool(t, Config{Scheme: "h2c"})
+	done := make(chan result, 1)
+	go func() { done <- run(p, newExchange("GET", "/")) }()
+	eventually(t, "waiting", func() bool { return p.waiting(awaitHead, quiet) })
+	p.Close()
+	close(hold)
+	if res := <-done; res.status != 200 {
+		t.Errorf("%+v", res)
+	}
+	if s := p.Stats(); s.Open != 0 {
+		t.Errorf("%+v", s)
+	}
+}
