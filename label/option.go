@@ -11,6 +11,7 @@ type Option struct {
 	Secret  bool
 	Min     int // smallest and largest number, see Range; both 0: not negative
 	Max     int
+	Needs   []string // options without any of which this one does nothing
 }
 
 // Attr adds a fact to an option.
@@ -35,4 +36,11 @@ func Range(minimum, maximum int) Attr {
 // Default gives the default of an option that is bound by Func, for the docs.
 func Default(value string) Attr {
 	return func(o *Option) { o.Default = value }
+}
+
+// Needs says that an option is a detail of another one, or of any of several:
+// given without, it is a Problem, since what it is a detail of may have been meant
+// as a protection.
+func Needs(options ...string) Attr {
+	return func(o *Option) { o.Needs = options }
 }

@@ -1,6 +1,7 @@
 package label
 
 import (
+	"fmt"
 	"maps"
 	"slices"
 	"strings"
@@ -11,11 +12,20 @@ type Schema struct {
 	options []Option
 }
 
-// Describe lists the options of binders. It panics if two bind the same option.
+// Describe lists the options of binders. It panics if two bind the same option, or
+// if one needs an option that none binds.
 func Describe(binders ...Binder) *Schema {
 	s := &Set{}
 	s.bind(binders)
-	return &Schema{options: s.options}
+	c := &Schema{options: s.options}
+	for _, o := range c.options {
+		for _, other := range o.Needs {
+			if !c.has(other) {
+				panic(fmt.Sprintf("label: option %q needs %q, which is not bound", o.Name, other))
+			}
+		}
+	}
+	return c
 }
 
 // Options returns the options in the order they were bound.

@@ -132,6 +132,27 @@ func (s *Set) Func(name, typ, doc string, parse func(value string) error, attrs 
 	s.read(s.add(Option{Name: name, Type: typ, Doc: doc}, attrs), parse)
 }
 
+// Check holds an option against others, after the calls that bind all of them: if
+// it is given, and nothing was wrong so far, the error that check returns becomes
+// its Problem.
+func (s *Set) Check(name string, check func() error) {
+	i := slices.IndexFunc(s.options, func(o Option) bool { return o.Name == name })
+	if i < 0 {
+		panic(fmt.Sprintf("label: option %q is checked before it is bound", name))
+	}
+	if !s.given(name) || len(s.problems) > 0 {
+		return
+	}
+	if err := check(); err != nil {
+		s.report(s.options[i], err)
+	}
+}
+
+func (s *Set) given(name string) bool {
+	_, ok := s.values[name]
+	return ok
+}
+
 func (s *Set) bind(binders []Binder) {
 	for _, b := range binders {
 		b.Labels(s)
@@ -158,6 +179,11 @@ func (s *Set) add(o Option, attrs []Attr, more ...Attr) Option {
 func (s *Set) read(o Option, parse func(value string) error) {
 	value, given := s.values[o.Name]
 	if !given {
+		return
+	}
+	if len(o.Needs) > 0 && !slices.ContainsFunc(o.Needs, s.given) {
+		other := s.key(o.Needs[0])
+		s.report(o, &Error{Why: "does nothing without " + other, Fix: "add " + other + ", or remove this one", Safe: true})
 		return
 	}
 	if o.Secret {

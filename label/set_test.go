@@ -246,6 +246,8 @@ func TestProgrammersMistakes(t *testing.T) {
 		"twice":      func(s *label.Set) { s.String(&v, "x", "", ""); s.String(&v, "x", "", "") },
 		"upper case": func(s *label.Set) { s.String(&v, "X", "", "") },
 		"empty word": func(s *label.Set) { s.String(&v, "a..b", "", "") },
+		"needs":      func(s *label.Set) { s.String(&v, "a", "", "", label.Needs("b")) },
+		"checks":     func(s *label.Set) { s.Check("a", func() error { return nil }) },
 	} {
 		func() {
 			defer func() {
