@@ -34,8 +34,13 @@ func TestExplain(t *testing.T) {
 		want []string
 		wait time.Duration
 	}{
-		{"both challenges", heard{challenges: []string{"http-01: refused", "tls-alpn-01: timed out"}}, problem("connection", "timed out"),
-			[]string{"The CA said: http-01: refused; tls-alpn-01: timed out.", "DNS records (A, AAAA) of a.com", "ports 80 and 443"}, 0},
+		{
+			"both challenges",
+			heard{challenges: []string{"http-01: refused", "tls-alpn-01: timed out"}},
+			problem("connection", "timed out"),
+			[]string{"The CA said: http-01: refused; tls-alpn-01: timed out.", "DNS records (A, AAAA) of a.com", "ports 80 and 443"},
+			0,
+		},
 		{"dns", heard{}, problem("dns", "NXDOMAIN looking up A for a.com"), []string{"NXDOMAIN", "Create a DNS record"}, 0},
 		{"wrong server", heard{}, problem("unauthorized", "404"), []string{"The CA said: 404.", "not another server or proxy"}, 0},
 		{"caa", heard{}, problem("caa", "CAA forbids"), []string{"CAA forbids", "CAA record in the DNS of a.com"}, 0},

@@ -169,8 +169,10 @@ func (k *keeper) failed(ctx context.Context, t *try, err error) {
 	k.record = k.record.failed(time.Now(), k.timing.backoff, f.wait, f.reason)
 	k.next = k.record.NextTry
 	k.report()
-	attrs := []any{"name", k.entry.name, "issuer", k.host, "error", f.reason,
-		"attempts", k.record.Attempts, "next_try", k.next.Round(time.Second)}
+	attrs := []any{
+		"name", k.entry.name, "issuer", k.host, "error", f.reason,
+		"attempts", k.record.Attempts, "next_try", k.next.Round(time.Second),
+	}
 	what := "A certificate could not be obtained."
 	if !k.cert.Empty() {
 		what = "A certificate could not be renewed; the old one is still served."

@@ -4,8 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
-	"io"
-	"log"
+	"log/slog"
 	"net"
 	"net/http"
 	"slices"
@@ -41,7 +40,7 @@ func newFront(t *testing.T) *front {
 		if conf != nil {
 			l = tls.NewListener(l, conf)
 		}
-		s := &http.Server{Handler: handler, ErrorLog: silent()}
+		s := &http.Server{Handler: handler, ErrorLog: slog.NewLogLogger(slog.DiscardHandler, slog.LevelError)}
 		go func() { _ = s.Serve(l) }()
 		t.Cleanup(func() { _ = s.Close() })
 		return port
@@ -70,9 +69,6 @@ func newFront(t *testing.T) *front {
 	})
 	return f
 }
-
-// silent is for servers whose clients go away.
-func silent() *log.Logger { return log.New(io.Discard, "", 0) }
 
 // quick is timing for tests in real time.
 func quick() timing {
@@ -205,7 +201,7 @@ func TestRestartMakesNoSecondOrder(t *testing.T) {
 func TestRenewal(t *testing.T) {
 	t.Parallel()
 	f := newFront(t)
-	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort, Validity: 4 * time.Second})
+	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort, Validity: 9 * time.Second})
 	roots := p.Roots()
 	m, _, l := obtain(t, p, f, t.TempDir(), quick())
 	m.SetNames([]string{"a.example.com"})
