@@ -156,7 +156,7 @@ func (v *vantage) publishedAt(a attachments, port int) (string, *trouble) {
 		}
 	}
 	return "", &trouble{
-		why: fmt.Sprintf("cannot be reached from here: its port %d is not published", port),
+		why: fmt.Sprintf("its port %d is not published, and nothing else of it can be reached from here", port),
 		fix: fmt.Sprintf("publish it (ports: [\"%d\"]), or run Portway as a container on the same engine", port),
 	}
 }

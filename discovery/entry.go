@@ -200,7 +200,7 @@ func (w *watcher) leave(e *entry) {
 	w.dirtyGroups[e.group] = true
 	if len(g.members) == 0 {
 		delete(w.groups, e.group)
-		w.dirty = true
+		w.dirty, w.unordered = true, true
 	}
 	e.group = ""
 }

@@ -2,10 +2,12 @@ package discovery
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -100,12 +102,12 @@ func (f *fakeEngine) list() json.RawMessage {
 }
 
 func (f *fakeEngine) ContainerInspect(ctx context.Context, id string) (r container.InspectResponse, err error) {
+	f.mu.Lock()
+	text, ok := f.containers[id] // and then it may take its time
+	f.mu.Unlock()
 	if err := f.called(ctx, "inspect", id); err != nil {
 		return r, err
 	}
-	f.mu.Lock()
-	text, ok := f.containers[id]
-	f.mu.Unlock()
 	if !ok {
 		return r, fmt.Errorf("no such container: %w", cerrdefs.ErrNotFound)
 	}
@@ -205,7 +207,7 @@ func newContainer(name string, labels ...string) *fakeContainer {
 	n := fakeIDs.n
 	fakeIDs.Unlock()
 	c := &fakeContainer{
-		id: fmt.Sprintf("%064x", n), name: name, state: container.StateRunning, startedAt: "first",
+		id: fmt.Sprintf("%x", sha256.Sum256([]byte(strconv.Itoa(n)))), name: name, state: container.StateRunning, startedAt: "first",
 		created: time.Unix(1_700_000_000+int64(n), 0), mode: "default",
 		networks: map[string]string{"bridge": fmt.Sprintf("172.17.%d.%d", n>>8&255, n&255)}, expose: []string{"80/tcp"},
 		labels: make(map[string]string),
@@ -316,6 +318,13 @@ func (ts *tables) last() (*route.Table, int) {
 		return nil, 0
 	}
 	return ts.all[len(ts.all)-1], len(ts.all)
+}
+
+// forget drops all tables but the last.
+func (ts *tables) forget() {
+	ts.mu.Lock()
+	defer ts.mu.Unlock()
+	ts.all = ts.all[len(ts.all)-1:]
 }
 
 // until waits for a table that satisfies ok.

@@ -110,7 +110,7 @@ func replay(t *testing.T, a *txtar.Archive) *route.Table {
 		if err := json.Unmarshal(item, &s); err != nil {
 			t.Fatal(err)
 		}
-		name := strings.TrimPrefix(s.Names[0], "/")
+		name := nameOf(s)
 		f.summaries[s.ID] = item
 		if answers[name] != nil {
 			f.containers[s.ID] = answers[name]

@@ -17,15 +17,18 @@ type group struct {
 	key, title string
 	members    map[string]*entry
 
-	routes   []*groupRoute
+	routes   []*groupRoute // by name
 	problems []label.Problem
 	created  time.Time // of the oldest member
 }
 
-// groupRoute is a route with what it was made from.
+// groupRoute is a route of a group. It stays the same as long as there is a
+// route of that name, while the route it holds is replaced when it changes.
 type groupRoute struct {
 	*route.Route
-	from *route.Route // as parsed; the same pointer for the same labels
+	group *group
+	from  *route.Route // what Route was made from, as parsed; the same pointer for the same labels
+	rank  int          // see watcher.order; 0 until it has one
 }
 
 // replica is one member's part in one route.
@@ -35,9 +38,9 @@ type replica struct {
 	upstream route.Upstream
 }
 
-// rebuild makes the group's routes and problems, and tells whether any differs
+// rebuild makes the group's routes and problems, and notes whether any differs
 // from before. A route that does not differ stays the same pointer.
-func (g *group) rebuild(w *watcher) bool {
+func (g *group) rebuild(w *watcher) {
 	members := make([]*entry, 0, len(g.members))
 	for _, e := range g.members {
 		members = append(members, e)
@@ -71,62 +74,68 @@ func (g *group) rebuild(w *watcher) bool {
 	slices.Sort(names)
 	routes := make([]*groupRoute, 0, len(names))
 	for _, name := range names {
-		r, disagree := g.route(name, replicas[name])
+		id := g.routeID(name)
+		i := slices.IndexFunc(g.routes, func(r *groupRoute) bool { return r.ID == id })
+		if i < 0 {
+			i = len(g.routes)
+			g.routes = append(g.routes, &groupRoute{Route: &route.Route{ID: id}, group: g})
+			w.unordered = true
+		}
+		r := g.routes[i]
+		changed, disagree := r.update(name, replicas[name])
+		w.dirty = w.dirty || changed
 		routes = append(routes, r)
 		problems = append(problems, disagree...)
 	}
-	changed := !slices.Equal(problems, g.problems) ||
-		!slices.EqualFunc(routes, g.routes, func(a, b *groupRoute) bool { return a.Route == b.Route })
+	if len(routes) != len(g.routes) || !slices.Equal(problems, g.problems) {
+		w.dirty = true
+	}
+	w.unordered = w.unordered || len(routes) != len(g.routes)
 	g.routes, g.problems = routes, problems
-	return changed
 }
 
-// route makes one route of its replicas, which come with the newest first.
+// update makes the route anew of its replicas, which come with the newest first,
+// if it changed.
 //
 // Replicas whose labels differ, as while a service is being replaced by one with
 // other labels, cannot serve one route together: the newest labels that have a
 // replica which is ready win, and only replicas with these serve. So a version
 // that never gets ready leaves the one before in force.
-func (g *group) route(name string, all []replica) (*groupRoute, []label.Problem) {
+func (r *groupRoute) update(name string, all []replica) (changed bool, problems []label.Problem) {
 	best, score := all[0], -1
-	for _, r := range all {
-		if s := readiness(r.upstream.State); s > score {
-			best, score = r, s
+	for _, x := range all {
+		if s := readiness(x.upstream.State); s > score {
+			best, score = x, s
 		}
 	}
 	var upstreams []route.Upstream
-	var problems []label.Problem
-	var newest *replica
-	for i, r := range all {
+	var from *route.Route
+	for _, x := range all {
 		switch {
-		case r.snap.signature == best.snap.signature:
-			upstreams = append(upstreams, r.upstream)
-			if newest == nil {
-				newest = &all[i]
+		case x.snap.signature == best.snap.signature:
+			upstreams = append(upstreams, x.upstream)
+			if from == nil {
+				from = x.parsed.Route // the newest
 			}
-		case r.upstream.State == route.Ready:
+		case x.upstream.State == route.Ready:
 			problems = append(problems, label.Problem{
-				Source: sourceOf(r.snap.name),
+				Source: sourceOf(x.snap.name),
 				Why:    fmt.Sprintf("has other labels for Portway than %s of the same service, which is newer, and so gets no requests", sourceOf(best.snap.name)),
 				Fix:    "create it anew so that all replicas have the same labels",
 			})
 		}
 	}
 	slices.SortFunc(upstreams, func(a, b route.Upstream) int { return strings.Compare(a.ID, b.ID) })
-
-	from := newest.parsed.Route
+	if r.from == from && slices.Equal(r.Upstreams, upstreams) {
+		return false, problems
+	}
 	made := *from
-	made.ID, made.Name = g.routeID(name), g.title
+	made.ID, made.Name, made.Upstreams = r.ID, r.group.title, upstreams
 	if name != "" {
 		made.Name += " (" + name + ")"
 	}
-	made.Upstreams = upstreams
-	for _, old := range g.routes {
-		if old.ID == made.ID && old.from == from && slices.Equal(old.Upstreams, upstreams) {
-			return old, problems
-		}
-	}
-	return &groupRoute{&made, from}, problems
+	r.Route, r.from = &made, from
+	return true, problems
 }
 
 // readiness orders the states of replicas by how much they say for their version.

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"os"
 	"testing"
 	"time"
 
@@ -19,4 +20,11 @@ func waitFor(tb testing.TB, what string, ok func() bool) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	tb.Fatal("waited in vain: " + what)
+}
+
+func write(tb testing.TB, path, text string) {
+	tb.Helper()
+	if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
+		tb.Fatal(err)
+	}
 }

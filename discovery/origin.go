@@ -17,6 +17,10 @@ func parseOrigin(text string) (route.Upstream, *label.Error) {
 	bad := func(why string) (route.Upstream, *label.Error) {
 		return route.Upstream{}, &label.Error{Why: label.Quote(text) + " " + why, Fix: accepted}
 	}
+	if strings.Contains(text, "@") {
+		// Not repeated: it may be a password.
+		return route.Upstream{}, &label.Error{Why: "holds a user or a password, which would not be sent", Fix: "remove what is before the @"}
+	}
 	u, err := url.Parse(text)
 	if err != nil {
 		return bad("is no URL")
@@ -38,8 +42,6 @@ func parseOrigin(text string) (route.Upstream, *label.Error) {
 	switch {
 	case u.Opaque != "" || u.Hostname() == "":
 		return bad("names no host")
-	case u.User != nil:
-		return route.Upstream{}, &label.Error{Why: "holds a password, which would not be sent", Fix: "remove what is before the @"}
 	case u.Path != "" && u.Path != "/" || u.RawQuery != "" || u.Fragment != "":
 		return bad("has more than scheme, host and port")
 	}

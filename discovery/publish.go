@@ -4,7 +4,6 @@ import (
 	"cmp"
 	"slices"
 	"strings"
-	"time"
 
 	"portway/label"
 	"portway/route"
@@ -17,8 +16,8 @@ func (w *watcher) publish() {
 	}
 	w.lookAround()
 	for key := range w.dirtyGroups {
-		if g := w.groups[key]; g != nil && g.rebuild(w) {
-			w.dirty = true
+		if g := w.groups[key]; g != nil {
+			g.rebuild(w)
 		}
 	}
 	clear(w.dirtyGroups)
@@ -57,51 +56,47 @@ func (w *watcher) lookAround() {
 }
 
 // routes returns all routes in the order in which they have a right to their
-// hosts: static ones, since somebody wrote them for this very purpose, then
-// those of containers by who was there first: at the start by the age of the
-// containers, and from then on as it was.
+// hosts: static ones first, since somebody wrote them for this very purpose,
+// then those of containers by who was there first.
 func (w *watcher) routes() []*route.Route {
-	type candidate struct {
-		*route.Route
-		rank    int
-		created time.Time
+	if w.unordered || !w.ranked {
+		w.reorder()
 	}
-	if !w.synced {
-		clear(w.ranks) // older containers may still turn up
+	static := w.static
+	if static == nil {
+		static = &staticSet{}
 	}
-	newcomer := w.nextRank
-	var all []candidate
-	there := make(map[string]bool, len(w.ranks))
-	for _, g := range w.groups {
-		for _, r := range g.routes {
-			rank, known := w.ranks[r.ID]
-			if !known {
-				rank = newcomer
-			}
-			all = append(all, candidate{r.Route, rank, g.created})
-			there[r.ID] = true
-		}
-	}
-	for id := range w.ranks {
-		if !there[id] {
-			delete(w.ranks, id)
-		}
-	}
-	slices.SortFunc(all, func(a, b candidate) int {
-		return cmp.Or(cmp.Compare(a.rank, b.rank), a.created.Compare(b.created), strings.Compare(a.ID, b.ID))
-	})
-	var routes []*route.Route
-	if w.static != nil {
-		routes = append(routes, w.static.routes...)
-	}
-	for _, c := range all {
-		if c.rank == newcomer {
-			w.ranks[c.ID] = w.nextRank
-			w.nextRank++
-		}
-		routes = append(routes, c.Route)
+	routes := make([]*route.Route, 0, len(static.routes)+len(w.order))
+	routes = append(routes, static.routes...)
+	for _, r := range w.order {
+		routes = append(routes, r.Route)
 	}
 	return routes
+}
+
+// reorder ranks routes that are new by the age of their containers, behind all
+// that were there before.
+func (w *watcher) reorder() {
+	w.order = w.order[:0]
+	for _, g := range w.groups {
+		w.order = append(w.order, g.routes...)
+	}
+	slices.SortFunc(w.order, func(a, b *groupRoute) int {
+		if a.rank != 0 && b.rank != 0 {
+			return cmp.Compare(a.rank, b.rank)
+		}
+		return cmp.Or(cmp.Compare(b.rank, a.rank), a.group.created.Compare(b.group.created), strings.Compare(a.ID, b.ID))
+	})
+	w.unordered, w.ranked = false, w.synced
+	if !w.synced {
+		return // older containers may still turn up
+	}
+	for _, r := range w.order {
+		if r.rank == 0 {
+			w.lastRank++
+			r.rank = w.lastRank
+		}
+	}
 }
 
 // problems returns all there is to complain about, in a stable order.
@@ -143,20 +138,32 @@ func (w *watcher) report(t *route.Table) {
 		}
 	}
 	w.reported = problems
-	served := make(map[string]bool)
-	for _, r := range t.Routes() {
-		served[r.ID] = true
-		if w.emitted && !w.served[r.ID] {
+	routes := t.Routes()
+	if !w.emitted {
+		w.log.Info("routes are ready", "routes", len(routes), "problems", len(problems))
+	} else if !slices.EqualFunc(routes, w.served, sameID) {
+		w.reportRoutes(routes)
+	}
+	w.served = routes
+}
+
+func sameID(a, b *route.Route) bool { return a.ID == b.ID }
+
+// reportRoutes logs which routes came and went.
+func (w *watcher) reportRoutes(routes []*route.Route) {
+	before := make(map[string]bool, len(w.served))
+	for _, r := range w.served {
+		before[r.ID] = true
+	}
+	for _, r := range routes {
+		if !before[r.ID] {
 			w.log.Info("route added", "route", r.Name, "hosts", r.Hosts, "path", r.Path, "from", r.Source)
 		}
+		delete(before, r.ID)
 	}
-	for id := range w.served {
-		if !served[id] {
-			w.log.Info("route removed", "route", id)
+	for _, r := range w.served {
+		if before[r.ID] {
+			w.log.Info("route removed", "route", r.Name, "hosts", r.Hosts, "path", r.Path, "from", r.Source)
 		}
-	}
-	w.served = served
-	if !w.emitted {
-		w.log.Info("routes are ready", "routes", len(served), "problems", len(problems))
 	}
 }

@@ -106,3 +106,10 @@ func (f *fakeEngine) stream(w http.ResponseWriter, r *http.Request) {
 		}
 	}
 }
+
+// garbageHandler is a web server that is no Docker engine.
+type garbageHandler struct{}
+
+func (garbageHandler) ServeHTTP(w http.ResponseWriter, _ *http.Request) {
+	_, _ = w.Write([]byte("<html><title>Welcome to nginx!</title></html>"))
+}

@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -32,7 +33,12 @@ type reader struct {
 	id     string // start of the IDs of its routes
 
 	routes   []*staticRoute
-	problems []label.Problem
+	problems []lineProblem
+}
+
+type lineProblem struct {
+	line int
+	label.Problem
 }
 
 // parseFile reads routes from YAML like
@@ -51,7 +57,7 @@ func parseFile(p *route.Parser, source, id string, text []byte) (routes []*stati
 		var document yaml.Node
 		switch err := decode(decoder, &document); {
 		case errors.Is(err, io.EOF):
-			return r.routes, r.problems, true
+			return r.routes, r.sorted(), true
 		case err != nil:
 			return nil, []label.Problem{{
 				Source: source, Why: "is no YAML: " + strings.TrimPrefix(oneLine(err), "yaml: "),
@@ -74,10 +80,23 @@ func decode(d *yaml.Decoder, n *yaml.Node) (err error) {
 }
 
 func (r *reader) report(n *yaml.Node, key, why, fix string) {
-	r.problems = append(r.problems, label.Problem{Source: r.at(n.Line), Key: key, Why: why, Fix: fix})
+	r.reportAt(n.Line, label.Problem{Key: key, Why: why, Fix: fix})
 }
 
-func (r *reader) at(line int) string { return fmt.Sprintf("%s:%d", r.source, line) }
+func (r *reader) reportAt(line int, p label.Problem) {
+	p.Source = fmt.Sprintf("%s:%d", r.source, line)
+	r.problems = append(r.problems, lineProblem{line, p})
+}
+
+// sorted returns all problems as one finds them when reading the file.
+func (r *reader) sorted() []label.Problem {
+	slices.SortStableFunc(r.problems, func(a, b lineProblem) int { return cmp.Compare(a.line, b.line) })
+	var all []label.Problem
+	for _, p := range r.problems {
+		all = append(all, p.Problem)
+	}
+	return all
+}
 
 func (r *reader) document(document *yaml.Node) {
 	if len(document.Content) == 0 {
@@ -131,12 +150,15 @@ func (r *reader) route(name, body *yaml.Node) {
 
 	parsed := r.parser.Values(r.source, name.Value, o.key, o.values)
 	for _, p := range parsed.Problems {
+		option := strings.TrimPrefix(p.Key, name.Value+".")
 		line := name.Line
-		if n := o.nodes[strings.TrimPrefix(p.Key, name.Value+".")]; n != nil {
+		if n := o.nodes[option]; n != nil {
 			line = n.Line
+			if _, read := o.values[option]; !read {
+				continue // it is there, if not as text, and reported
+			}
 		}
-		p.Source = r.at(line)
-		r.problems = append(r.problems, p)
+		r.reportAt(line, p)
 	}
 	if len(r.problems) > before || parsed.Route == nil {
 		return
@@ -153,13 +175,17 @@ type options struct {
 	values label.Values
 	nodes  map[string]*yaml.Node // where each option is
 	to     []*yaml.Node
+	seen   int
 }
 
 func (o *options) key(option string) string { return o.name + "." + option }
 
-// maxNesting bounds how deep maps may be in each other, and so what can be
-// done with aliases that lead back to where they are.
-const maxNesting = 8
+// Bounds of what is written for one route, since aliases can multiply it, or
+// lead back to where they are.
+const (
+	maxNesting = 8
+	maxOptions = 1000
+)
 
 func (o *options) add(prefix string, body *yaml.Node, depth int) {
 	if depth > maxNesting {
@@ -167,6 +193,12 @@ func (o *options) add(prefix string, body *yaml.Node, depth int) {
 		return
 	}
 	for i := 0; i+1 < len(body.Content); i += 2 {
+		if o.seen++; o.seen > maxOptions {
+			if o.seen == maxOptions+1 {
+				o.report(body, o.name, "has more than 1000 options", "no route needs this")
+			}
+			return
+		}
 		key, value := body.Content[i], follow(body.Content[i+1])
 		option := prefix + key.Value
 		switch {

@@ -37,13 +37,15 @@ type watcher struct {
 
 	static *staticSet // nil until the folder has been read
 
-	ranks    map[string]int // see routes
-	nextRank int
-	emits    coalescer
-	dirty    bool // something other than groups changed
-	emitted  bool // a table at all
-	reported map[label.Problem]bool
-	served   map[string]bool // IDs of routes in the last table
+	order     []*groupRoute // routes of containers, who was there first
+	unordered bool          // there are others than in order
+	ranked    bool          // the order does not depend on age any more
+	lastRank  int
+	emits     coalescer
+	dirty     bool // something other than groups changed
+	emitted   bool // a table at all
+	reported  map[label.Problem]bool
+	served    []*route.Route // in the last table
 }
 
 func newWatcher(cfg Config, emit func(*route.Table)) *watcher {
@@ -65,10 +67,8 @@ func newWatcher(cfg Config, emit func(*route.Table)) *watcher {
 		dirtyGroups: make(map[string]bool),
 		inspections: inspections{pending: make(map[string]*inspection), done: make(chan *inspection)},
 		retries:     make(map[string]time.Time),
-		ranks:       make(map[string]int),
 		emits:       coalescer{quiet: cfg.Quiet, max: cfg.MaxDelay},
 		reported:    make(map[label.Problem]bool),
-		served:      make(map[string]bool),
 	}
 	if d, ok := cfg.Engine.(interface{ DaemonHost() string }); ok {
 		w.host = d.DaemonHost()

@@ -1,0 +1,149 @@
+package discovery
+
+import (
+	"net"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+
+	"portway/label"
+	"portway/route"
+)
+
+// tagged is a binder beside route.Options, as middleware will be.
+type tagged struct {
+	tags []string
+	path string
+}
+
+func (m *tagged) Labels(s *label.Set) {
+	s.List(&m.tags, "tags", "Tags.")
+	s.String(&m.path, "health.path", "", "Path.")
+}
+
+// Maps stand for dots, lists for commas, and anchors for what they name; text
+// stays as it is written, whatever YAML takes it for.
+func TestStaticValues(t *testing.T) {
+	t.Parallel()
+	p := route.NewParser(func() []label.Binder { return []label.Binder{&tagged{}} })
+	for _, c := range []struct {
+		yaml, path string
+		tags       []string
+	}{
+		{"health: {path: /up}", "/up", nil},
+		{"health.path: /up", "/up", nil},
+		{"tags: [a, b]", "", []string{"a", "b"}},
+		{"tags: a, b", "", []string{"a", "b"}},
+		{"tags: [1.10, true, 0x1F, 2026-01-02, 'no']", "", []string{"1.10", "true", "0x1F", "2026-01-02", "no"}},
+		{"health: {path: &p /up}\n tags: [*p, *p]", "/up", []string{"/up", "/up"}},
+		{"health:\n  path: |-\n   /up", "/up", nil},
+	} {
+		text := "r:\n host: r.test\n to: http://192.0.2.1\n " + c.yaml + "\n"
+		routes, problems, _ := parseFile(p, "f", "file:f", []byte(text))
+		if len(routes) != 1 || routes[0].route == nil {
+			t.Errorf("%s: %v", text, problems)
+			continue
+		}
+		m := routes[0].route.Middleware[0].(*tagged)
+		if m.path != c.path || !slices.Equal(m.tags, c.tags) {
+			t.Errorf("%s: %+v", text, m)
+		}
+	}
+	for _, c := range []struct{ yaml, want string }{
+		{"tags: ['a,b']", "f:4: r.tags: has an item with a comma"},
+		{"tags: []", "f:4: r.tags: is empty"},
+		{"tags:", "f:4: r.tags: is empty"},
+		{"health: {path: /a}\n health.path: /b", "f:5: r.health.path: is there twice"},
+		{"health: &h\n  path: *h", "r.health.path.path.path"},
+		{"? [a]\n : b", "f:4: r.: has a key that is no text"},
+		{"a: &a {1: , 2: , 3: , 4: , 5: , 6: , 7: , 8: , 9: }\n b: &b {1: *a, 2: *a, 3: *a, 4: *a, 5: *a, 6: *a}\n" +
+			" c: &c {1: *b, 2: *b, 3: *b, 4: *b, 5: *b, 6: *b}\n d: {1: *c, 2: *c, 3: *c, 4: *c, 5: *c}", "r: has more than 1000 options"},
+		{"health: {pth: /a}", "f:4: r.health.pth: unknown option; did you mean r.health.path?"},
+	} {
+		text := "r:\n host: r.test\n to: http://192.0.2.1\n " + c.yaml + "\n"
+		routes, problems, ok := parseFile(p, "f", "file:f", []byte(text))
+		all := ""
+		for _, p := range problems {
+			all += p.String() + "\n"
+		}
+		if !ok || len(routes) != 1 || routes[0].route != nil || !strings.Contains(all, c.want) {
+			t.Errorf("%s: %v; want %q, got:\n%s", text, ok, c.want, all)
+		}
+	}
+}
+
+func TestParseOrigin(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"http://192.168.1.10":         "http tcp 192.168.1.10:80",
+		"http://NAS.Local:5000/":      "http tcp nas.local:5000",
+		"https://[fd00::1]":           "https tcp [fd00::1]:443",
+		"h2c://grpc:50051":            "h2c tcp grpc:50051",
+		"unix:/run/app.sock":          "http unix /run/app.sock",
+		"unix:///run/app.sock":        "http unix /run/app.sock",
+		"":                            `"" does not begin with http://`,
+		"nas:5000":                    "does not begin with http://",
+		"ftp://nas":                   "does not begin with http://",
+		"http:nas":                    "names no host",
+		"http://":                     "names no host",
+		"http://nas:0":                "has a port that is not from 1 to 65535",
+		"http://nas:65536":            "has a port that is not from 1 to 65535",
+		"http://nas/app":              "has more than scheme, host and port",
+		"http://nas?x":                "has more than scheme, host and port",
+		"http://me:secret@nas":        "holds a user or a password",
+		"http://me:secret@nas:x":      "holds a user or a password",
+		"unix:app.sock":               "is no absolute path",
+		"unix://run/app.sock":         "is no absolute path",
+		"unix:/" + longText(200, 'x'): "longer than the 107 bytes",
+	} {
+		u, err := parseOrigin(text)
+		got := string(u.Scheme) + " " + u.Network + " " + u.Address
+		if err != nil {
+			got = err.Why
+		}
+		if !strings.Contains(got, want) || strings.Contains(got, "secret") {
+			t.Errorf("%s: %s, want %s", text, got, want)
+		}
+	}
+}
+
+func longText(n int, c byte) string { return strings.Repeat(string(c), n) }
+
+// Whatever a file holds, it is read without a crash and in good time, and what
+// comes of it can be served: each route has a host, and upstreams that can be
+// dialled.
+func FuzzStaticFile(f *testing.F) {
+	for _, text := range []string{
+		site("a.test"), "", "null", "[]", "a: b", "a: {}\n---\nb: {}", "a: &a {b: *a}", "a: !!binary x", "? {a: b}\n: c",
+		"a: {host: [x.test, y.test], to: [http://1.2.3.4, unix:/a], health: {path: /}}", "\xff\xfe", "%YAML 1.1\n---\na: 1", "<<: {}",
+		"a: &x [*x]\nb: {host: *x, to: *x}",
+	} {
+		f.Add([]byte(text))
+	}
+	p := route.NewParser(func() []label.Binder { return []label.Binder{&tagged{}} })
+	f.Fuzz(func(t *testing.T, text []byte) {
+		routes, problems, _ := parseFile(p, "f", "file:f", text)
+		for _, r := range routes {
+			if r.route == nil {
+				if len(problems) == 0 {
+					t.Errorf("route %q is rejected without a word", r.name)
+				}
+				continue
+			}
+			if len(r.route.Hosts) == 0 || len(r.route.Upstreams) == 0 {
+				t.Errorf("a route without host or upstream: %+v", r.route)
+			}
+			for _, u := range r.route.Upstreams {
+				if _, _, err := net.SplitHostPort(u.Address); err != nil && !filepath.IsAbs(u.Address) {
+					t.Errorf("upstream %+v: %v", u, err)
+				}
+			}
+		}
+		for _, p := range problems {
+			if p.Why == "" || p.Source == "" {
+				t.Errorf("a problem that says nothing: %+v", p)
+			}
+		}
+	})
+}
