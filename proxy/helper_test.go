@@ -23,6 +23,7 @@ import (
 	"time"
 
 	"portway/label"
+	"portway/proxy/upstream"
 	"portway/route"
 )
 
@@ -340,3 +341,8 @@ type binder struct {
 }
 
 func (*binder) Labels(*label.Set) {}
+
+// poolWith is dialPool for an origin that must answer within firstByte.
+func poolWith(u route.Upstream, firstByte time.Duration) transport {
+	return upstream.NewPool(upstream.Config{Network: u.Network, Address: u.Address, Scheme: string(u.Scheme), FirstByte: firstByte})
+}

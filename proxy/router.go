@@ -39,7 +39,18 @@ func (s *Server) route(ex *exchange.Exchange) {
 		return
 	}
 	s.setForwarded(ex, &from)
+	if !forwardable(q.Upgrade) {
+		q.Upgrade = nil // a server may ignore it (RFC 9110 section 7.8)
+	}
 	t.sites[r.Index].chain.Serve(ex)
+}
+
+// forwardable tells whether a client may switch to a protocol on its way through
+// us. HTTP/2 may not: its later requests would go past routes and middleware. Of
+// a list nobody could tell what was agreed on.
+func forwardable(protocol []byte) bool {
+	return !exchange.EqualFold(protocol, "h2c") && !foldPrefix(protocol, "http/") && !foldPrefix(protocol, "tls/") &&
+		bytes.IndexByte(protocol, ',') < 0
 }
 
 // noPath answers requests that are not for a path.

@@ -10,12 +10,8 @@ import (
 
 	"portway/label"
 	"portway/proxy/exchange"
-	"portway/proxy/middleware"
 	"portway/route"
 )
-
-// Middleware of package middleware are what a chain is made of.
-var _ wrapper = middleware.Middleware(nil)
 
 type wrapFunc func(next exchange.Handler) exchange.Handler
 
