@@ -124,7 +124,7 @@ func sweep(match func(label string, age time.Duration) bool) {
 	images, _ := e.ImageList(ctx, image.ListOptions{Filters: ours})
 	for _, i := range images {
 		if match(i.Labels[Label], time.Since(time.Unix(i.Created, 0))) {
-			_, _ = e.ImageRemove(ctx, i.ID, image.RemoveOptions{Force: true})
+			_, _ = e.ImageRemove(ctx, i.ID, image.RemoveOptions{Force: true, PruneChildren: true})
 		}
 	}
 }

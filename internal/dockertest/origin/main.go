@@ -1,7 +1,8 @@
 // Command origin is a web server for tests. It listens on :80, or on the
 // address in its first argument, and answers every request with the name of its
 // host. PUT /healthy and PUT /unhealthy choose what the check "origin health"
-// says, in which container or process it is asked, through a file.
+// says in the same container. GET /proc/self/mountinfo and /proc/self/cgroup
+// tell where it is.
 package main
 
 import (
@@ -44,6 +45,15 @@ func serve(addr string) error {
 	}
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", func(w http.ResponseWriter, _ *http.Request) { _, _ = fmt.Fprintln(w, name) })
+	for _, file := range []string{"/proc/self/mountinfo", "/proc/self/cgroup"} {
+		mux.HandleFunc("GET "+file, func(w http.ResponseWriter, _ *http.Request) {
+			text, err := os.ReadFile(file)
+			if err != nil {
+				http.Error(w, err.Error(), http.StatusInternalServerError)
+			}
+			_, _ = w.Write(text)
+		})
+	}
 	mux.HandleFunc("PUT /unhealthy", func(w http.ResponseWriter, _ *http.Request) {
 		if err := os.WriteFile(sick, nil, 0o600); err != nil {
 			http.Error(w, err.Error(), http.StatusInternalServerError)
