@@ -109,7 +109,7 @@ func (l *load) once() {
 	if b := ex.Response.Body; b != nil {
 		for {
 			m, err := b.Read(l.buf)
-			if n += m; err == io.EOF {
+			if n += m; atEnd(err) {
 				break
 			} else if err != nil {
 				panic(err)
@@ -222,7 +222,7 @@ func BenchmarkNetHTTP(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	o := listen(b, func(c net.Conn, r *bufio.Reader, n int) {
+	o := listen(b, func(c net.Conn, r *bufio.Reader, _ int) {
 		answer := okOf(kib)
 		for {
 			for {

@@ -1,6 +1,7 @@
 package upstream
 
 import (
+	"errors"
 	"net"
 	"syscall"
 
@@ -78,7 +79,7 @@ func (c *conn) write(fd uintptr) bool {
 	if a.written {
 		return true
 	}
-	if c.used && !c.isSilent(fd) {
+	if c.used && !silent(fd, &c.one) {
 		a.err = errStale
 		return true
 	}
@@ -101,13 +102,8 @@ func (c *conn) stale() bool {
 }
 
 func (c *conn) look(fd uintptr) bool {
-	c.silent = c.isSilent(fd)
+	c.silent = silent(fd, &c.one)
 	return true
-}
-
-func (c *conn) isSilent(fd uintptr) bool {
-	_, err := peek(fd, &c.one)
-	return err == syscall.EAGAIN
 }
 
 // leftover tells whether TLS holds bytes behind the end of the last message,
@@ -119,7 +115,7 @@ func (c *conn) leftover() bool {
 	c.dry.off = true
 	n, err := c.nc.Read(c.one[:])
 	c.dry.off = false
-	return n > 0 || err != errDry
+	return n > 0 || !errors.Is(err, errDry)
 }
 
 // Read is the source of message bodies.

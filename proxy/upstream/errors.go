@@ -9,6 +9,7 @@ import (
 	"io"
 	"net"
 	"os"
+	"strings"
 	"syscall"
 	"time"
 )
@@ -34,7 +35,6 @@ var (
 	errIdle      = errors.New("connection unused for too long")
 	errStale     = errors.New("connection closed by the origin while unused")
 	errAbandoned = errors.New("answer abandoned")
-	errRequest   = errors.New("request could not be sent to its end")
 )
 
 // errClosed is what a body reads after Close.
@@ -118,6 +118,22 @@ func (p *Pool) tlsError(err error) error {
 		text = system(err)
 	}
 	return fail(before+p.name+": "+text, ErrDial, err)
+}
+
+// greetError says why HTTP/2 could not begin.
+func (p *Pool) greetError(err error) error {
+	const doubt = "; does it speak HTTP/2 on that port? If not, set portway.scheme: http"
+	text := system(err) + doubt
+	switch {
+	case strings.Contains(err.Error(), "looked like an HTTP/1.1 header"):
+		text = "it answered in HTTP/1.1; set portway.scheme: http"
+	case errors.Is(err, context.DeadlineExceeded):
+		text = fmt.Sprintf("no answer within %v", p.cfg.DialTimeout) + doubt
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), errors.Is(err, syscall.ECONNRESET),
+		errors.Is(err, syscall.EPIPE), errors.Is(err, net.ErrClosed):
+		text = "it closed the connection at once" + doubt
+	}
+	return fail("connect by HTTP/2 to "+p.name+": "+text, ErrDial, err)
 }
 
 // timeoutError says what took too long.

@@ -44,7 +44,7 @@ func (p *Pool) roundTrip1(ex *exchange.Exchange) error {
 		}
 		s.forgetAnswer()
 		switch {
-		case err == errStale:
+		case errors.Is(err, errStale):
 		case !s.again || ex.Canceled() != nil:
 			return err
 		case !used:
@@ -100,7 +100,7 @@ func (s *stream) try(c *conn) error {
 	streamed := s.ex.Request.Length != 0 && s.inline == 0
 	n, err := c.ask(s.ex.Head, !streamed)
 	switch {
-	case err == errStale:
+	case errors.Is(err, errStale):
 		s.drop(errStale)
 		return err
 	case err != nil:

@@ -60,7 +60,7 @@ func (p *Pool) roundTrip2(ex *exchange.Exchange) error {
 	var err error
 	for range tries {
 		var s *stream2
-		if s, err = p.start2(ex); err == errHTTP1 {
+		if s, err = p.start2(ex); errors.Is(err, errHTTP1) {
 			return p.roundTrip1(ex)
 		} else if err != nil {
 			return err
@@ -240,7 +240,7 @@ func (s *stream2) Read(p []byte) (int, error) {
 	s.recv.set(awaitBody)
 	n, err := s.resp.Body.Read(p)
 	s.recv.set(ours)
-	if err == io.EOF {
+	if atEnd(err) {
 		s.ended = true
 		addHeader(&s.ex.Response.Trailers, s.resp.Trailer)
 		return n, err
@@ -303,7 +303,7 @@ func (s *stream2) explain(err error) error {
 	var (
 		stream http2.StreamError
 		conn   http2.ConnectionError
-		away   http2.GoAwayError
+		away   goAway2
 	)
 	text := err.Error()
 	untouched := s.upload == nil || !s.upload.touched() || isReplay(s.upload.body)
@@ -322,8 +322,6 @@ func (s *stream2) explain(err error) error {
 		return fail(fmt.Sprintf("%s broke HTTP/2 (%v)", name, http2.ErrCode(conn)), ErrProtocol, err)
 	case errors.As(err, &away):
 		return fail(fmt.Sprintf("%s closed the connection (%v %s)", name, away.ErrCode, away.DebugData), err)
-	case strings.Contains(text, "looked like an HTTP/1.1 header"):
-		return fail(name+" answered HTTP/1.1 to HTTP/2; set portway.scheme: http", ErrProtocol, err)
 	case strings.Contains(text, "extended connect not supported"):
 		return fail(name+" takes no upgrades over HTTP/2 (RFC 8441); set portway.scheme: http if it speaks HTTP/1.1 too", ErrProtocol, err)
 	}

@@ -46,7 +46,7 @@ func (u *upload2) Read(p []byte) (int, error) {
 	switch {
 	case err == nil:
 		send.set(writing)
-	case err == io.EOF:
+	case atEnd(err):
 		send.set(quiet)
 		if terr := u.addTrailers(); terr != nil {
 			return n, u.fail(terr)

@@ -3,11 +3,8 @@ package upstream
 import (
 	"context"
 	"errors"
-	"net/http"
 	"slices"
 	"time"
-
-	"golang.org/x/net/http2"
 
 	"portway/proxy/exchange"
 )
@@ -15,11 +12,10 @@ import (
 // conn2 is one HTTP/2 connection with the exchanges that we put on it. Guarded by
 // Pool.mu, but for cc.
 type conn2 struct {
-	cc      *http2.ClientConn
+	cc      *clientConn2
 	streams int
-	most    int  // what the origin allows at once
-	settled bool // most is the origin's word
-	since   time.Time
+	most    int       // what the origin allows at once
+	since   time.Time // without streams, as the sweeper saw it
 }
 
 // dial2 is a connection being opened, which others wait for.
@@ -27,57 +23,6 @@ type dial2 struct{ done chan struct{} }
 
 // errHTTP1 tells that an https origin chose HTTP/1.1.
 var errHTTP1 = errors.New("the origin chose HTTP/1.1")
-
-// streamsUntold is how many streams a connection gets before the origin has said
-// how many it allows.
-const streamsUntold = 100
-
-// newTransport2 sets up x/net's client, of which the pool of connections is our
-// own. It is marked as deprecated in favour of net/http.Transport.NewClientConn,
-// which has no extended CONNECT (RFC 8441), as WebSocket needs it.
-func (p *Pool) newTransport2() *http2.Transport {
-	base := &http.Transport{
-		DisableCompression:     true,
-		MaxResponseHeaderBytes: maxHead,
-		HTTP2: &http.HTTP2Config{
-			// A connection waits for a stream to end where the origin allows no more;
-			// when to open another is decided in take2.
-			StrictMaxConcurrentRequests: true,
-			// What a slow client can make us hold for it, and for all on a connection.
-			MaxReceiveBufferPerStream:     512 << 10,
-			MaxReceiveBufferPerConnection: 4<<20 - 1,
-			WriteByteTimeout:              max(0, p.cfg.Idle),
-		},
-	}
-	t, err := http2.ConfigureTransports(base)
-	if err != nil { // only if base was configured before
-		panic(err)
-	}
-	t.AllowHTTP = true
-	t.MaxHeaderListSize = maxHead
-	t.ConnPool = deadConns{p}
-	return t
-}
-
-// deadConns hears from the client which connections ended.
-type deadConns struct{ pool *Pool }
-
-var _ http2.ClientConnPool = deadConns{}
-
-// GetClientConn is for requests by way of the Transport, which nobody makes.
-func (deadConns) GetClientConn(*http.Request, string) (*http2.ClientConn, error) {
-	return nil, http2.ErrNoCachedConn
-}
-
-// MarkDead forgets a connection.
-func (d deadConns) MarkDead(cc *http2.ClientConn) {
-	p := d.pool
-	p.mu.Lock()
-	defer p.mu.Unlock()
-	if i := slices.IndexFunc(p.conns2, func(c *conn2) bool { return c.cc == cc }); i >= 0 {
-		p.forget2Locked(i)
-	}
-}
 
 func (p *Pool) forget2Locked(i int) {
 	p.conns2 = slices.Delete(p.conns2, i, i+1)
@@ -125,9 +70,6 @@ func (p *Pool) take2Locked() *conn2 {
 			i--
 			continue
 		}
-		if !c.settled {
-			c.ask()
-		}
 		if c.streams < c.most {
 			c.streams++
 			return c
@@ -143,10 +85,10 @@ func (p *Pool) take2Locked() *conn2 {
 	return nil
 }
 
-// ask learns how many streams the origin allows, once its SETTINGS are here.
+// ask learns how many streams the origin allows, which it may change.
 func (c *conn2) ask() {
 	if n := c.cc.State().MaxConcurrentStreams; n > 0 {
-		c.most, c.settled = int(min(n, 1<<20)), true
+		c.most = int(min(n, 1<<20))
 	}
 }
 
@@ -170,13 +112,10 @@ func (p *Pool) open2Locked(ex *exchange.Exchange) (*conn2, error) {
 		p.mu.Unlock()
 	}
 	d, err := p.dial(ex, p.tls2)
-	var cc *http2.ClientConn
+	var cc *clientConn2
 	if err == nil && (p.cfg.Scheme == "h2c" || d.alpn == protoHTTP2) {
 		p.alpn.Store(alpnHTTP2)
-		if cc, err = p.h2.NewClientConn(d.nc); err != nil {
-			_ = d.sock.Close()
-			err = p.dialError(err)
-		}
+		cc, err = p.greet(ex, d)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -193,7 +132,8 @@ func (p *Pool) open2Locked(ex *exchange.Exchange) (*conn2, error) {
 		p.idle = append(p.idle, c)
 		return nil, errHTTP1
 	}
-	c := &conn2{cc: cc, streams: 1, most: streamsUntold}
+	c := &conn2{cc: cc, streams: 1, most: 1}
+	c.ask()
 	p.conns2 = append(p.conns2, c)
 	return c, nil
 }

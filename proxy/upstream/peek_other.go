@@ -2,11 +2,14 @@
 
 package upstream
 
-import "golang.org/x/sys/unix"
+import (
+	"errors"
 
-// peek looks at the next byte that waits in a socket without taking it: n is 0
-// at the end of the stream; unix.EAGAIN means that nothing is there.
-func peek(fd uintptr, b *[1]byte) (n int, err error) {
-	n, _, err = unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
-	return n, err
+	"golang.org/x/sys/unix"
+)
+
+// silent tells whether a socket is open and has nothing to read.
+func silent(fd uintptr, b *[1]byte) bool {
+	_, _, err := unix.Recvfrom(int(fd), b[:], unix.MSG_PEEK|unix.MSG_DONTWAIT)
+	return errors.Is(err, unix.EAGAIN)
 }

@@ -206,7 +206,7 @@ func TestClosedWithoutAnswer(t *testing.T) {
 			if tt.is != nil {
 				wantErr(t, res.err, tt.is, "without an answer")
 			}
-			if tt.is == io.EOF && errors.Is(res.err, ErrNotProcessed) {
+			if errors.Is(tt.is, io.EOF) && errors.Is(res.err, ErrNotProcessed) {
 				t.Errorf("%v says that it may be sent again", res.err)
 			}
 			if n := o.accepted.Load(); n != tt.dials {
@@ -298,10 +298,11 @@ func TestBusy(t *testing.T) {
 			say(c, okAnswer)
 		}
 	})
-	p := o.pool(t, Config{MaxConns: 1, DialTimeout: 30 * time.Millisecond})
+	p := o.pool(t, Config{MaxConns: 1})
 	first := make(chan result)
 	go func() { first <- run(p, newExchange("GET", "/")) }()
 	eventually(t, "the first request", func() bool { return p.Stats().Busy == 1 })
+	p.cfg.DialTimeout = 30 * time.Millisecond
 
 	res := run(p, withBody(newExchange("POST", "/"), "x"))
 	wantErr(t, res.err, ErrBusy, "all 1 connections to "+p.name+" were in use for 30ms")

@@ -57,7 +57,7 @@ func sendLength(c *conn, q *exchange.Request, buf []byte) error {
 				return werr
 			}
 		}
-		if err == io.EOF && left > 0 {
+		if atEnd(err) && left > 0 {
 			err = fmt.Errorf("%w: %w", errRead, io.ErrUnexpectedEOF)
 		}
 		if err != nil && left > 0 {
@@ -86,7 +86,7 @@ func sendChunks(c *conn, q *exchange.Request, buf []byte) error {
 				return werr
 			}
 		}
-		if err == io.EOF {
+		if atEnd(err) {
 			break
 		}
 		if err != nil {
@@ -107,10 +107,15 @@ func sendChunks(c *conn, q *exchange.Request, buf []byte) error {
 func readPart(c *conn, body io.Reader, p []byte) (int, error) {
 	c.send.set(asking)
 	n, err := body.Read(p)
-	if err != nil && err != io.EOF {
+	if err != nil && !atEnd(err) {
 		err = fmt.Errorf("%w: %w", errRead, err)
 	}
 	return n, err
+}
+
+// atEnd tells whether err is the true end of a body, which a wrapped io.EOF is not.
+func atEnd(err error) bool {
+	return err == io.EOF //nolint:errorlint // see above
 }
 
 func write(c *conn, p []byte) error {

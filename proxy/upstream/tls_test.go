@@ -140,7 +140,7 @@ func TestTLSSurplus(t *testing.T) {
 			if res := run(p, newExchange("GET", "/")); res.err != nil || res.bodyErr != nil || strings.Contains(res.body, "evil") {
 				t.Errorf("%+v", res)
 			}
-			eventually(t, "arrival of the surplus", func() bool { return p.staleIdle() })
+			eventually(t, "arrival of the surplus", p.staleIdle)
 			mustGet(t, p)
 		})
 	}

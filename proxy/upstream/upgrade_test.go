@@ -3,6 +3,7 @@ package upstream
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -187,7 +188,7 @@ func TestUpgradeOverH2C(t *testing.T) {
 		}
 	}
 	_ = r.Tunnel.CloseWrite()
-	if n, err := r.Tunnel.Read(buf); n != 0 || err != io.EOF {
+	if n, err := r.Tunnel.Read(buf); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("%d, %v", n, err)
 	}
 	_ = r.Tunnel.Close()

@@ -209,7 +209,7 @@ func TestTwoWayStreaming(t *testing.T) {
 		}
 	}
 	_ = w.Close()
-	if n, err := body.Read(buf); n != 0 || err != io.EOF {
+	if n, err := body.Read(buf); n != 0 || !errors.Is(err, io.EOF) {
 		t.Errorf("%d, %v", n, err)
 	}
 	if got := flat(&ex.Response.Trailers); got != "done=yes" {
@@ -289,10 +289,11 @@ func (f failure1) Read([]byte) (int, error) { return 0, f.err }
 // A request whose small body was read already can still go to another replica.
 func TestBodyIsWholeAfterRetryableError(t *testing.T) {
 	t.Parallel()
-	busy := listen(t, func(_ net.Conn, r *bufio.Reader, _ int) { _, _ = io.Copy(io.Discard, r) }).pool(t, Config{MaxConns: 1, DialTimeout: 50 * time.Millisecond})
+	busy := listen(t, func(_ net.Conn, r *bufio.Reader, _ int) { _, _ = io.Copy(io.Discard, r) }).pool(t, Config{MaxConns: 1})
 	other := newExchange("GET", "/")
 	go func() { _ = run(busy, other) }()
 	eventually(t, "the only connection's use", func() bool { return busy.Stats().Busy == 1 })
+	busy.cfg.DialTimeout = 20 * time.Millisecond
 	good := listen(t, echoUpload).pool(t, Config{})
 
 	body := pattern(maxInline)

@@ -21,8 +21,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"golang.org/x/net/http2"
-
 	"portway/proxy/exchange"
 )
 
@@ -80,10 +78,8 @@ type Pool struct {
 	name string // of the origin, in errors
 	// tls1 and tls2 are cfg.TLS for HTTP/1.1 only and for a choice by ALPN.
 	tls1, tls2 *tls.Config
-	h2         *http2.Transport // nil for http
-	alpn       atomic.Int32     // what an https origin chose last
-
-	epoch atomic.Uint32 // counts sweeps, from 1
+	h2         *transport2  // nil for http
+	alpn       atomic.Int32 // what an https origin chose last
 
 	mu      sync.Mutex
 	closed  bool
