@@ -2,87 +2,63 @@ package proxy
 
 import (
 	"context"
-	"log/slog"
+	"crypto/tls"
 	"net"
-	"net/http"
-	"sync"
-	"time"
+	"net/netip"
 
 	"portway/proxy/exchange"
+	"portway/proxy/h1"
+	"portway/proxy/h2"
 )
 
 // front is the server side of a protocol.
 type front interface {
-	// serve speaks the protocol on c, which it closes at the end. It may return
-	// before that.
-	serve(c net.Conn)
-	// shutdown lets requests in flight finish, closes connections without any, and
-	// returns when none is left or ctx is done. Upgraded connections do not count.
-	shutdown(ctx context.Context)
-}
-
-// netFront is net/http's server for HTTP/1.1 and, over TLS, HTTP/2. It accepts
-// from itself: it is the Listener of its server, and serve hands connections in.
-type netFront struct {
-	server *http.Server
-	accept chan net.Conn
-	once   sync.Once
-	closed chan struct{}
+	// ServeConn speaks the protocol on nc, which it closes at the end, when it
+	// returns.
+	ServeConn(nc net.Conn, info *exchange.Conn)
+	// Shutdown lets requests in flight finish, closes connections without any, and
+	// returns when none is left. When ctx is done first, it cuts off those that are left
+	// and returns why.
+	Shutdown(ctx context.Context) error
 }
 
 var (
-	_ front        = (*netFront)(nil)
-	_ net.Listener = (*netFront)(nil)
+	_ front = (*h1.Server)(nil)
+	_ front = (*h2.Server)(nil)
 )
 
-func newNetFront(h exchange.Handler, l limits, logger *slog.Logger) *netFront {
-	f := &netFront{accept: make(chan net.Conn), closed: make(chan struct{})}
-	protocols := new(http.Protocols)
-	protocols.SetHTTP1(true)
-	protocols.SetHTTP2(true)
-	f.server = &http.Server{
-		Handler:                      exchange.FromHTTP(h, l.idle),
-		DisableGeneralOptionsHandler: true,
-		ReadHeaderTimeout:            l.head,
-		IdleTimeout:                  l.keepAlive,
-		MaxHeaderBytes:               maxHead,
-		Protocols:                    protocols,
-		// A connection whose client is gone without a word must not be kept by its
-		// silent streams.
-		HTTP2:    &http.HTTP2Config{SendPingTimeout: l.head, PingTimeout: 15 * time.Second, WriteByteTimeout: l.idle},
-		ErrorLog: slog.NewLogLogger(logger.Handler(), slog.LevelWarn),
-	}
-	go func() { _ = f.server.Serve(f) }() // ends with Close, which shutdown calls
-	return f
-}
-
-func (f *netFront) serve(c net.Conn) {
-	select {
-	case f.accept <- c:
-	case <-f.closed:
-		_ = c.Close()
+// fronts makes a front for each protocol that ALPN may choose.
+func (s *Server) fronts() map[string]front {
+	handler := exchange.HandlerFunc(s.serve)
+	l := s.limits
+	return map[string]front{
+		alpnHTTP1: &h1.Server{
+			Handler: handler, Limits: h1.Limits{HeadBytes: maxHead}, Refuse: s.refuse, Logger: s.logger,
+			Timeouts: h1.Timeouts{Head: l.head, Idle: l.keepAlive, Body: l.idle},
+		},
+		alpnHTTP2: &h2.Server{
+			Handler: handler, Limits: h2.Limits{HeadBytes: maxHead}, Logger: s.logger,
+			Timeouts: h2.Timeouts{Head: l.head, Idle: l.keepAlive, Body: l.idle},
+		},
 	}
 }
 
-func (f *netFront) shutdown(ctx context.Context) {
-	_ = f.server.Shutdown(ctx) // its only error is that of ctx: the rest is cut later
-}
-
-// Accept yields a connection that serve was given.
-func (f *netFront) Accept() (net.Conn, error) {
-	select {
-	case c := <-f.accept:
-		return c, nil
-	case <-f.closed:
-		return nil, net.ErrClosed
+// refuse answers a request that a front could not understand.
+func (s *Server) refuse(ex *exchange.Exchange, status int, reason string) {
+	if !ex.ClientIP.IsValid() {
+		ex.ClientIP = plainAddr(ex.Conn.Remote.Addr())
 	}
+	s.fail(ex, page{status: status, why: "The request was refused: " + reason + "."}, nil)
 }
 
-// Close ends Accept.
-func (f *netFront) Close() error {
-	f.once.Do(func() { close(f.closed) })
-	return nil
+// describe tells exchanges about their connection; state is nil without TLS.
+func describe(c net.Conn, state *tls.ConnectionState, protocol exchange.Protocol) *exchange.Conn {
+	return &exchange.Conn{Remote: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr()), TLS: state, Protocol: protocol}
 }
 
-// Addr is of no use to anyone.
-func (f *netFront) Addr() net.Addr { return &net.TCPAddr{} }
+func addrPort(a net.Addr) netip.AddrPort {
+	if tcp, ok := a.(*net.TCPAddr); ok {
+		return tcp.AddrPort()
+	}
+	return netip.AddrPort{}
+}

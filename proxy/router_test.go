@@ -79,12 +79,12 @@ func TestRequestsWithoutAPath(t *testing.T) {
 	for request, want := range map[string]string{
 		"OPTIONS * HTTP/1.1\r\nHost: off.test\r\n\r\n":              "HTTP/1.1 200",
 		"CONNECT off.test:443 HTTP/1.1\r\nHost: off.test\r\n\r\n":   "HTTP/1.1 501",
-		"GET http://off.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n": "HTTP/1.1 200",
+		"GET http://off.test/ HTTP/1.1\r\nHost: other.test\r\n\r\n": "HTTP/1.1 400",
 		"GET / HTTP/1.1\r\nHost: off.test:1234\r\n\r\n":             "HTTP/1.1 200",
 		"GET / HTTP/1.1\r\nHost: OFF.Test.\r\n\r\n":                 "HTTP/1.1 200",
-		"GET / HTTP/1.0\r\nHost: off.test\r\n\r\n":                  "HTTP/1.0 200",
+		"GET / HTTP/1.0\r\nHost: off.test\r\n\r\n":                  "HTTP/1.1 200",
 		"GET / HTTP/1.1\r\n\r\n":                                    "HTTP/1.1 400",
-		"GET / HTTP/1.0\r\n\r\n":                                    "HTTP/1.0 404",
+		"GET / HTTP/1.0\r\n\r\n":                                    "HTTP/1.1 404",
 	} {
 		c := i.dial(t)
 		_, _ = io.WriteString(c, request)
@@ -100,7 +100,7 @@ func TestBeforeTheFirstTable(t *testing.T) {
 	t.Parallel()
 	i := serve(t, nil)
 	resp, _ := get(t, i.client(t), "http://off.test/")
-	if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "1" {
+	if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "1" {
 		t.Errorf("got %d, Retry-After %q", resp.StatusCode, resp.Header.Get("Retry-After"))
 	}
 }
@@ -117,7 +117,7 @@ func TestNoCertificateYet(t *testing.T) {
 	client := i.client(t)
 	for _, url := range []string{"http://held.test/", "https://held.test/", "http://HELD.test:80/"} {
 		resp, body := get(t, client, url)
-		if resp.StatusCode != 503 || resp.Header.Get("Retry-After") != "90" || !strings.Contains(body, "The CA said no.") {
+		if resp.StatusCode != http.StatusServiceUnavailable || resp.Header.Get("Retry-After") != "90" || !strings.Contains(body, "The CA said no.") {
 			t.Errorf("%s: %d, Retry-After %q, %q", url, resp.StatusCode, resp.Header.Get("Retry-After"), body)
 		}
 	}
@@ -138,7 +138,7 @@ func TestCoalescedConnections(t *testing.T) {
 	transport := client.Transport.(*http.Transport)
 	transport.TLSClientConfig = &tls.Config{RootCAs: i.certs.roots, ServerName: "a.test"}
 	for host, want := range map[string]int{"a.test": 200, "A.test:443": 200, "b.test": 200, "unknown.test": 421} {
-		req, _ := http.NewRequest("GET", "https://a.test/", nil)
+		req, _ := http.NewRequest(http.MethodGet, "https://a.test/", nil)
 		req.Host = host
 		resp, err := client.Do(req)
 		if err != nil {
@@ -151,7 +151,7 @@ func TestCoalescedConnections(t *testing.T) {
 	}
 	c := i.dialTLS(t, "a.test") // HTTP/1.1 does not coalesce
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: unknown.test\r\n\r\n")
-	if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 404 {
+	if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != http.StatusNotFound {
 		t.Errorf("HTTP/1.1: %v, %v", resp, err)
 	}
 }
@@ -201,7 +201,7 @@ func TestHTTPSInFrontOfUs(t *testing.T) {
 		}
 		i.certs.held["redirect.test"] = "No certificate, and none needed."
 		if c.want == 200 {
-			if resp, _ := get(t, i.client(t), "http://redirect.test/", c.header, c.value); resp.StatusCode != 200 {
+			if resp, _ := get(t, i.client(t), "http://redirect.test/", c.header, c.value); resp.StatusCode != http.StatusOK {
 				t.Errorf("%s, without a certificate of ours: %d", c.name, resp.StatusCode)
 			}
 		}
@@ -227,7 +227,7 @@ func TestRedirectDoesNotWaitForTheBody(t *testing.T) {
 	_ = c.SetDeadline(time.Now().Add(10 * time.Second))
 	_, _ = io.WriteString(c, "POST /x HTTP/1.1\r\nHost: redirect.test\r\nContent-Length: 1000000\r\n\r\nbegin")
 	resp, err := http.ReadResponse(bufio.NewReader(c), nil)
-	if err != nil || resp.StatusCode != 308 {
+	if err != nil || resp.StatusCode != http.StatusPermanentRedirect {
 		t.Errorf("got %v, %v", resp, err)
 	}
 }

@@ -86,12 +86,11 @@ func (s *Server) SetTable(t *route.Table) {
 func (s *Server) Run(ctx context.Context) error {
 	ctx, stop := context.WithCancel(ctx)
 	defer stop()
-	f := newNetFront(exchange.HandlerFunc(s.serve), s.limits, s.logger)
-	fronts := map[string]front{alpnHTTP1: f, alpnHTTP2: f}
+	fronts := s.fronts()
 
 	failed := make(chan error, len(s.listeners.plain)+len(s.listeners.secure))
 	var accepting sync.WaitGroup
-	listen := func(l net.Listener, handle func(*conn)) {
+	listen := func(l net.Listener, handle func(net.Conn)) {
 		accepting.Go(func() {
 			if err := s.accept(ctx, l, handle); err != nil {
 				failed <- err
@@ -100,10 +99,10 @@ func (s *Server) Run(ctx context.Context) error {
 		})
 	}
 	for _, l := range s.listeners.plain {
-		listen(l, func(c *conn) { s.servePlain(c, fronts) })
+		listen(l, func(c net.Conn) { fronts[alpnHTTP1].ServeConn(c, describe(c, nil, exchange.HTTP11)) })
 	}
 	for _, l := range s.listeners.secure {
-		listen(l, func(c *conn) { s.serveTLS(c, fronts) })
+		listen(l, func(c net.Conn) { s.serveTLS(c, fronts) })
 	}
 	var sweeping sync.WaitGroup
 	swept := make(chan struct{})
@@ -112,7 +111,7 @@ func (s *Server) Run(ctx context.Context) error {
 	<-ctx.Done()
 	s.listeners.Close()
 	accepting.Wait()
-	err := s.drain(f)
+	err := s.drain(fronts)
 	close(swept)
 	sweeping.Wait()
 	s.replicas.close()
@@ -125,25 +124,34 @@ func (s *Server) Run(ctx context.Context) error {
 }
 
 // drain ends all connections, by force at the end of the time for it.
-func (s *Server) drain(fronts ...front) error {
-	ctx, cancel := context.WithTimeout(context.Background(), s.cfg.Drain)
+func (s *Server) drain(fronts map[string]front) error {
+	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.Drain, errDrained)
 	defer cancel()
 	s.conns.drain()
+	errs := make([]error, 0, len(fronts))
+	var mu sync.Mutex
 	var wg sync.WaitGroup
 	for _, f := range fronts {
-		wg.Go(func() { f.shutdown(ctx) })
+		wg.Go(func() {
+			err := f.Shutdown(ctx)
+			mu.Lock()
+			defer mu.Unlock()
+			errs = append(errs, err)
+		})
 	}
 	wg.Wait()
-	s.conns.wait(ctx)
-	if n := s.conns.cut(); n > 0 {
-		return fmt.Errorf("%d connections were still busy after %v and have been cut off", n, s.cfg.Drain)
+	if errors.Join(errs...) != nil {
+		return fmt.Errorf("connections were still busy after %v and have been cut off", s.cfg.Drain)
 	}
 	return nil
 }
 
-// accept hands connections of l to handle, which must not block, until ctx is
-// done. A lack of file descriptors or memory makes it wait, and say so.
-func (s *Server) accept(ctx context.Context, l net.Listener, handle func(*conn)) error {
+// errDrained is what requests end with that outlast the time to drain.
+var errDrained = errors.New("Portway is stopping")
+
+// accept hands connections of l to handle, each on a goroutine of its own, until
+// ctx is done. A lack of file descriptors or memory makes it wait, and say so.
+func (s *Server) accept(ctx context.Context, l net.Listener, handle func(net.Conn)) error {
 	const first, longest = 5 * time.Millisecond, time.Second
 	pause := first
 	for {
@@ -151,9 +159,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, handle func(*conn))
 		switch {
 		case err == nil:
 			pause = first
-			if c, ok := s.conns.add(c); ok {
-				handle(c)
-			}
+			go handle(c)
 			continue
 		case ctx.Err() != nil:
 			return nil
@@ -173,28 +179,29 @@ func (s *Server) accept(ctx context.Context, l net.Listener, handle func(*conn))
 	}
 }
 
-func (s *Server) servePlain(c *conn, fronts map[string]front) {
-	if s.conns.serve(c) {
-		fronts[alpnHTTP1].serve(c)
+// serveTLS does the handshake and gives the connection to the front of the
+// protocol that was agreed on, on another goroutine: this one's stack has grown.
+func (s *Server) serveTLS(c net.Conn, fronts map[string]front) {
+	if !s.conns.add(c) {
+		_ = c.Close()
 		return
 	}
-	_ = c.Close()
-}
-
-func (s *Server) serveTLS(c *conn, fronts map[string]front) {
-	go func() {
-		t, protocol, err := s.handshake(c)
-		if err != nil {
-			s.logger.Debug("a client's connection failed", "client", c.RemoteAddr().String(), "error", err)
-			return
-		}
-		f, ok := fronts[protocol]
-		if !ok || !s.conns.serve(c) { // not ok: the challenge, which the handshake has answered
-			_ = t.Close()
-			return
-		}
-		f.serve(t)
-	}()
+	defer s.conns.remove(c)
+	t, state, err := s.handshake(c)
+	if err != nil {
+		s.logger.Debug("a client's connection failed", "client", c.RemoteAddr().String(), "error", err)
+		return
+	}
+	protocol := exchange.HTTP11
+	if state.NegotiatedProtocol == alpnHTTP2 {
+		protocol = exchange.HTTP2
+	}
+	f, ok := fronts[state.NegotiatedProtocol]
+	if !ok { // the challenge, which the handshake has answered
+		_ = t.Close()
+		return
+	}
+	go f.ServeConn(t, describe(c, state, protocol))
 }
 
 // serve is where every exchange begins.
@@ -226,7 +233,7 @@ func (s *Server) Done(ex *exchange.Exchange, sent int64, err error) {
 		s.logPanic(ex, p)
 		return
 	}
-	if err == nil || cause != nil || errors.Is(err, exchange.ErrClientGone) {
+	if err == nil || errors.Is(cause, exchange.ErrClientGone) || errors.Is(err, exchange.ErrClientGone) {
 		return
 	}
 	s.logger.LogAttrs(context.Background(), slog.LevelWarn, "a response broke off in the middle",

@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"time"
+
+	"portway/proxy/wire"
 )
 
 // Protocols that are offered by ALPN (RFC 7301).
@@ -45,9 +47,9 @@ func (s *Server) certificate(hello *tls.ClientHelloInfo) (*tls.Certificate, erro
 	return cert, nil
 }
 
-// handshake makes c a TLS connection, and says which protocol was agreed on.
-func (s *Server) handshake(c *conn) (*tls.Conn, string, error) {
-	t := tls.Server(c, s.tls)
+// handshake makes c a TLS connection. A client without ALPN gets HTTP/1.1.
+func (s *Server) handshake(c net.Conn) (*tls.Conn, *tls.ConnectionState, error) {
+	t := tls.Server(wire.NewCork(c), s.tls)
 	_ = c.SetDeadline(time.Now().Add(s.limits.handshake))
 	if err := t.HandshakeContext(context.Background()); err != nil {
 		var record tls.RecordHeaderError
@@ -56,14 +58,14 @@ func (s *Server) handshake(c *conn) (*tls.Conn, string, error) {
 			refusePlain(record.Conn)
 		}
 		_ = c.Close()
-		return nil, "", fmt.Errorf("TLS handshake: %w", err)
+		return nil, nil, fmt.Errorf("TLS handshake: %w", err)
 	}
 	_ = c.SetDeadline(time.Time{})
-	protocol := t.ConnectionState().NegotiatedProtocol
-	if protocol == "" {
-		protocol = alpnHTTP1
+	state := t.ConnectionState()
+	if state.NegotiatedProtocol == "" {
+		state.NegotiatedProtocol = alpnHTTP1
 	}
-	return t, protocol, nil
+	return t, &state, nil
 }
 
 // looksLikeHTTP tells whether what should be a TLS record begins a request.
@@ -78,7 +80,7 @@ func looksLikeHTTP(head [5]byte) bool {
 func refusePlain(c net.Conn) {
 	const body = "This port speaks HTTPS. Use an address that begins with https://\n"
 	_, _ = fmt.Fprintf(c, "HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s", len(body), body)
-	if half, ok := c.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+	if half, ok := wire.Socket(c).(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
 		// Closing with unread bytes would reset the connection before the answer is read.
 		_, _ = io.CopyN(io.Discard, c, maxHead)
 	}
