@@ -31,8 +31,8 @@ func (c *coalescer) join(now time.Time) {
 	}
 }
 
-// hurry notes a change that is not to wait for silence, as far as the last one
-// was long enough ago.
+// hurry notes a change that is not to wait for silence, but only a moment if
+// changes were passed on just now.
 func (c *coalescer) hurry(now time.Time) {
 	c.touch(now)
 	c.urgent = true
@@ -48,7 +48,7 @@ func (c *coalescer) due(waiting bool) (at time.Time, ok bool) {
 	if quiet := c.last.Add(c.quiet); !waiting && quiet.Before(at) {
 		at = quiet
 	}
-	if soon := c.passed.Add(c.quiet); c.urgent && soon.Before(at) {
+	if soon := c.passed.Add(c.quiet / 10); c.urgent && soon.Before(at) {
 		at = soon
 	}
 	return at, true

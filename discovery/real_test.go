@@ -124,7 +124,7 @@ func TestRealLife(t *testing.T) {
 	e := dockertest.Require(t)
 	ts := watchReal(t, e)
 	name := dockertest.Name("life")
-	c := e.Create(t, dockertest.Spec{Image: e.Image(t, dockertest.Origin), Name: name, Labels: host(name)})
+	c := e.Create(t, dockertest.Spec{Image: e.Image(t, dockertest.Origin), Name: name, Labels: host(name), Env: []string{"LINGER=500ms"}})
 	ts.state(c, route.Stopped)
 
 	step := func(what string, want route.State, do func(testing.TB)) {

@@ -131,7 +131,7 @@ func TestCoalescing(t *testing.T) {
 }
 
 // docker stop takes a replica out before its process knows: at once, without
-// waiting for the end of a burst.
+// waiting for the end of a burst, and within ten milliseconds in the midst of one.
 func TestKillDrainsAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		f := newFakeEngine()
@@ -174,6 +174,14 @@ func TestKillDrainsAtOnce(t *testing.T) {
 			if n := f.count("inspect"); n != 2 {
 				t.Errorf("%d inspections for kill, die and start", n)
 			}
+		}
+		_, before := ts.last()
+		for range 30 {
+			f.event(c, events.ActionKill, "signal", "15")
+			time.Sleep(time.Millisecond)
+		}
+		if _, n := ts.last(); n-before != 1 {
+			t.Errorf("%d tables for a container that is told to stop again and again", n-before)
 		}
 	})
 }

@@ -2,7 +2,8 @@
 // address in its first argument, and answers every request with the name of its
 // host. PUT /healthy and PUT /unhealthy choose what the check "origin health"
 // says in the same container. GET /proc/self/mountinfo and /proc/self/cgroup
-// tell where it is.
+// tell where it is. LINGER in the environment is how long it goes on after
+// SIGTERM.
 package main
 
 import (
@@ -14,6 +15,7 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 )
 
 // sick exists while the health check shall fail.
@@ -71,6 +73,8 @@ func serve(addr string) error {
 	case err := <-done:
 		return err
 	case <-ctx.Done():
+		linger, _ := time.ParseDuration(os.Getenv("LINGER"))
+		time.Sleep(linger)
 		return server.Shutdown(context.WithoutCancel(ctx))
 	}
 }
