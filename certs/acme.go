@@ -28,8 +28,27 @@ type authority struct {
 type try struct {
 	name string
 
-	mu sync.Mutex
+	mu       sync.Mutex
+	replaced map[string][]byte // what was in the storage before
 	heard
+}
+
+func newTry(name string) *try {
+	return &try{name: name, replaced: make(map[string][]byte)}
+}
+
+// tryKey is the context key of a *try.
+type tryKey struct{}
+
+// withTry returns a context that tells the storage of t.
+func withTry(ctx context.Context, t *try) context.Context {
+	return context.WithValue(ctx, tryKey{}, t)
+}
+
+// tryOf returns what withTry was given, or nil.
+func tryOf(ctx context.Context) *try {
+	t, _ := ctx.Value(tryKey{}).(*try)
+	return t
 }
 
 // heard is what is learnt during a try, and not in the error it ends with.
@@ -39,9 +58,6 @@ type heard struct {
 	storageErr error         // the last write that failed
 	newAccount bool          // the CA had forgotten the account, and there is a new one
 }
-
-// tryKey is the context key of a *try.
-type tryKey struct{}
 
 // newACME prepares what talks to the CA at directory. The result is a template: each
 // try works on a copy with a logger of its own.
@@ -109,7 +125,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 func (a *authority) run(ctx context.Context, t *try, logger *zap.Logger, limit time.Duration, failures int, renew bool) error {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	ctx = context.WithValue(ctx, tryKey{}, t)
+	ctx = withTry(ctx, t)
 	ctx = context.WithValue(ctx, certmagic.AttemptsCtxKey, &failures)
 	cfg := *a.magic
 	cfg.Logger = logger

@@ -135,6 +135,7 @@ func internalRoots(t *testing.T, m *Manager) *x509.CertPool {
 type fakeCA struct {
 	key      string
 	lifetime time.Duration
+	padding  int // how much longer certificate files are than they need to be
 	root     *rootCA
 
 	mu     sync.Mutex
@@ -180,7 +181,8 @@ func (f *fakeCA) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	if err != nil {
 		return nil, err
 	}
-	return &certmagic.IssuedCertificate{Certificate: pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})}, nil
+	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	return &certmagic.IssuedCertificate{Certificate: append(chain, bytes.Repeat([]byte("\n"), f.padding)...)}, nil
 }
 
 // refuse makes orders end with what answer returns from now on.

@@ -94,12 +94,12 @@ func (k *keeper) step(ctx context.Context) {
 // try makes one attempt to obtain or renew the certificate.
 func (k *keeper) try(ctx context.Context) {
 	start := time.Now()
-	t := &try{name: k.entry.name}
+	t := newTry(k.entry.name)
 	failures := k.record.Attempts
 	k.record.Name = k.entry.name
 	k.record = k.record.begun(start, k.timing.backoff)
 	// Without the ledger, and so without the storage, an order would be in vain.
-	err := k.ledger.save(context.WithValue(ctx, tryKey{}, t), k.record)
+	err := k.ledger.save(withTry(ctx, t), k.record)
 	if err == nil {
 		err = k.authority.run(ctx, t, newLogger(k.log, t), k.timing.try, failures, !k.cert.Empty())
 	}
@@ -150,8 +150,8 @@ func (k *keeper) obtained(ctx context.Context, cert certmagic.Certificate, took 
 		k.log.Info(what, "name", k.entry.name, "issuer", k.host,
 			"took", took.Round(time.Millisecond), "expires", cert.Leaf.NotAfter)
 	}
-	k.serve(cert)
 	k.forget(ctx)
+	k.serve(cert)
 	// However short the CA makes certificates, it is not asked all the time.
 	k.next = time.Now().Add(min(k.timing.check, k.timing.backoff.base))
 }
@@ -168,7 +168,6 @@ func (k *keeper) failed(ctx context.Context, t *try, err error) {
 	f := t.explain(err, k.storage, k.directory)
 	k.record = k.record.failed(time.Now(), k.timing.backoff, f.wait, f.reason)
 	k.next = k.record.NextTry
-	k.report()
 	attrs := []any{
 		"name", k.entry.name, "issuer", k.host, "error", f.reason,
 		"attempts", k.record.Attempts, "next_try", k.next.Round(time.Second),
@@ -179,12 +178,11 @@ func (k *keeper) failed(ctx context.Context, t *try, err error) {
 		attrs = append(attrs, "expires", k.cert.Leaf.NotAfter)
 	}
 	k.log.Error(what, attrs...)
-	if t.storageErr != nil {
-		return // saving would fail as well
-	}
-	if err := k.ledger.save(ctx, k.record); err != nil {
+	err = k.ledger.save(ctx, k.record)
+	if err != nil && t.storageErr == nil { // else it is told above
 		k.log.Error("The failure cannot be recorded, so that a restart would forget it.", "name", k.entry.name, "error", k.storage.explain(err))
 	}
+	k.report()
 }
 
 // report brings the record into the status.

@@ -39,7 +39,7 @@ func TestBridge(t *testing.T) {
 func TestTryListens(t *testing.T) {
 	t.Parallel()
 	log, l := newLogs(t)
-	tr := &try{name: "a.com"}
+	tr := newTry("a.com")
 	acmeLog := slog.New(zapslog.NewHandler(newLogger(log, tr).Core(), zapslog.WithName("acme_client")))
 	problem := acme.Problem{Type: acme.ProblemTypeConnection, Detail: "connection refused"}
 	acmeLog.Error("challenge failed", slog.String("challenge_type", "http-01"), slog.Any("problem", problem))

@@ -73,7 +73,7 @@ func newFront(t *testing.T) *front {
 // quick is timing for tests in real time.
 func quick() timing {
 	return timing{
-		backoff: backoff{base: time.Second, limit: 2 * time.Second},
+		backoff: backoff{base: 300 * time.Millisecond, limit: time.Second},
 		check:   100 * time.Millisecond,
 		try:     time.Minute,
 		fresh:   24,

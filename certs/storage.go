@@ -16,8 +16,10 @@ import (
 
 // storage is a folder for accounts, certificates, challenges and failures.
 // certmagic's own file storage writes atomically, files with mode 0600 and
-// folders with 0700. What is added here is that a failed write is remembered
-// by the try it belongs to, since certmagic passes on its text only.
+// folders with 0700. Two things are added. A failed write is remembered by the
+// try it belongs to, since certmagic passes on its text only. And where
+// certmagic gives up in the middle of the files of a certificate, and deletes
+// those it has written, the ones that were there before come back.
 type storage struct {
 	*certmagic.FileStorage
 }
@@ -58,7 +60,29 @@ func (s storage) probe() error {
 
 // Store saves value at key.
 func (s storage) Store(ctx context.Context, key string, value []byte) error {
+	if t := tryOf(ctx); t != nil {
+		if old, err := s.Load(ctx, key); err == nil {
+			t.mu.Lock()
+			t.replaced[key] = old
+			t.mu.Unlock()
+		}
+	}
 	return s.note(ctx, s.FileStorage.Store(ctx, key, value))
+}
+
+// Delete removes what is at key. After a failed write of a try, it undoes what
+// the try did there.
+func (s storage) Delete(ctx context.Context, key string) error {
+	if t := tryOf(ctx); t != nil {
+		t.mu.Lock()
+		old, ok := t.replaced[key]
+		undo := ok && t.storageErr != nil
+		t.mu.Unlock()
+		if undo {
+			return s.FileStorage.Store(ctx, key, old)
+		}
+	}
+	return s.FileStorage.Delete(ctx, key)
 }
 
 // Lock blocks until it has the lock called name.
@@ -67,7 +91,7 @@ func (s storage) Lock(ctx context.Context, name string) error {
 }
 
 func (s storage) note(ctx context.Context, err error) error {
-	if t, ok := ctx.Value(tryKey{}).(*try); ok && err != nil && ctx.Err() == nil {
+	if t := tryOf(ctx); t != nil && err != nil && ctx.Err() == nil {
 		t.mu.Lock()
 		defer t.mu.Unlock()
 		t.storageErr = err

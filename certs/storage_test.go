@@ -9,6 +9,7 @@ import (
 	"strings"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -232,9 +233,38 @@ func TestStorageNotesItsErrors(t *testing.T) {
 		t.Fatal(err)
 	}
 	fill(t, dir)
-	tr := new(try)
-	ctx := context.WithValue(context.Background(), tryKey{}, tr)
-	if err := s.Store(ctx, "a/b", make([]byte, 8192)); err == nil || tr.storageErr == nil {
+	tr := newTry("a.com")
+	if err := s.Store(withTry(context.Background(), tr), "a/b", make([]byte, 8192)); err == nil || tr.storageErr == nil {
 		t.Errorf("got %v, noted %v", err, tr.storageErr)
 	}
+}
+
+// The disk fills up between the files of a renewed certificate: the old one
+// must still be there after a restart.
+func TestFailedSaveKeepsTheOldCertificate(t *testing.T) {
+	t.Parallel()
+	dir, ca := disk(t, "256"), newFakeCA(t, ninetyDays)
+	inBubble(t, func(t *testing.T) {
+		m, stop, _ := manage(t, dir, ca)
+		m.SetNames([]string{"a.com"})
+		time.Sleep(59 * 24 * time.Hour)
+		ca.padding = 512 << 10
+		time.Sleep(2 * 24 * time.Hour)
+		s := m.Status("a.com")
+		if s.State != Valid || !strings.Contains(s.LastError, "disk is full") {
+			t.Errorf("status: %+v", s)
+		}
+		stop()
+		orders := len(ca.tries("a.com"))
+		m, stop, _ = manage(t, dir, ca)
+		defer stop()
+		m.SetNames([]string{"a.com"})
+		synctest.Wait()
+		if again := m.Status("a.com"); again.State != Valid || !again.NotAfter.Equal(s.NotAfter) {
+			t.Errorf("after a restart: %+v", again)
+		}
+		if n := len(ca.tries("a.com")); n != orders {
+			t.Errorf("the restart made %d orders", n-orders)
+		}
+	})
 }

@@ -21,24 +21,27 @@ func startDNS(t testing.TB, address string) *dnsMock {
 	t.Helper()
 	d := &dnsMock{
 		t:      t,
-		addr:   freeAddress(t, "127.0.0.1"),
-		manage: freeAddress(t, "127.0.0.1"),
 		client: &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{DisableKeepAlives: true}},
 	}
-	proc := start(t, "pebble-challtestsrv", nil, []string{
-		"-dnsserver", d.addr, "-management", d.manage,
-		"-defaultIPv4", address, "-defaultIPv6", "",
-		"-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "",
-	})
-	t.Cleanup(proc.kill)
-	proc.await(func() error {
-		resp, err := d.client.Get("http://" + d.manage + "/")
-		if err == nil {
-			_ = resp.Body.Close()
-		}
-		return err
+	retry(t, func() error {
+		d.addr, d.manage = freeAddress(t, "127.0.0.1"), freeAddress(t, "127.0.0.1")
+		proc := start(t, "pebble-challtestsrv", nil, []string{
+			"-dnsserver", d.addr, "-management", d.manage,
+			"-defaultIPv4", address, "-defaultIPv6", "",
+			"-http01", "", "-https01", "", "-tlsalpn01", "", "-doh", "",
+		})
+		t.Cleanup(proc.kill)
+		return proc.await(d.ready)
 	})
 	return d
+}
+
+func (d *dnsMock) ready() error {
+	resp, err := d.client.Get("http://" + d.manage + "/")
+	if err == nil {
+		_ = resp.Body.Close()
+	}
+	return err
 }
 
 func (d *dnsMock) post(command string, request any) {

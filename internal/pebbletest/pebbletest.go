@@ -69,9 +69,11 @@ func Start(t testing.TB, opts Options) *Pebble {
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true},
 	}
 	p.dns = startDNS(t, opts.Address)
-	p.listen, p.manage = freeAddress(t, opts.Bind), freeAddress(t, opts.Bind)
+	retry(t, func() error {
+		p.listen, p.manage = freeAddress(t, opts.Bind), freeAddress(t, opts.Bind)
+		return p.up()
+	})
 	p.Directory = "https://" + p.listen + "/dir"
-	p.Up()
 	t.Cleanup(func() {
 		if t.Failed() {
 			t.Logf("Pebble's log:\n%s", p.proc.log.tail(16<<10))
@@ -91,9 +93,13 @@ func (p *Pebble) Down() {
 // Up starts Pebble again at the same address after Down.
 func (p *Pebble) Up() {
 	p.t.Helper()
+	retry(p.t, p.up)
+}
+
+func (p *Pebble) up() error {
 	file := filepath.Join(p.dir, "pebble.json")
 	if err := os.WriteFile(file, p.config(), 0o600); err != nil {
-		p.t.Fatal(err)
+		return err
 	}
 	var earlier *logBuffer
 	if p.proc != nil {
@@ -105,8 +111,11 @@ func (p *Pebble) Up() {
 		"PEBBLE_AUTHZREUSE=0",
 		"PEBBLE_WFE_NONCEREJECT="+strconv.Itoa(p.opts.BadNonces),
 	)
-	p.proc.await(func() error {
-		_, err := p.get(p.Directory)
+	return p.proc.await(func() error {
+		_, err := p.get("https://" + p.listen + "/dir")
+		if err == nil {
+			_, err = p.get("https://" + p.manage + "/roots/0")
+		}
 		return err
 	})
 }

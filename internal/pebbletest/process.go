@@ -2,6 +2,7 @@ package pebbletest
 
 import (
 	"bytes"
+	"fmt"
 	"os"
 	"os/exec"
 	"sync"
@@ -12,7 +13,6 @@ import (
 
 // process is a program of a test, which never outlives it.
 type process struct {
-	t    testing.TB
 	name string
 	cmd  *exec.Cmd
 	log  *logBuffer
@@ -26,7 +26,7 @@ func start(t testing.TB, program string, log *logBuffer, args []string, env ...s
 	if log == nil {
 		log = new(logBuffer)
 	}
-	p := &process{t: t, name: program, log: log, done: make(chan struct{})}
+	p := &process{name: program, log: log, done: make(chan struct{})}
 	p.cmd = exec.Command(binary(t, program), args...)
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
@@ -41,24 +41,37 @@ func start(t testing.TB, program string, log *logBuffer, args []string, env ...s
 	return p
 }
 
-// await returns when ready does so without error.
-func (p *process) await(ready func() error) {
-	p.t.Helper()
+// await returns when ready does so without error; else the program is ended.
+func (p *process) await(ready func() error) error {
 	deadline := time.After(20 * time.Second)
 	for {
 		err := ready()
 		if err == nil {
-			return
+			return nil
 		}
 		select {
 		case <-p.done:
-			p.t.Fatalf("%s ended: %v\n%s", p.name, p.cmd.ProcessState, p.log.tail(4<<10))
+			return fmt.Errorf("%s ended: %v\n%s", p.name, p.cmd.ProcessState, p.log.tail(4<<10))
 		case <-deadline:
 			p.kill()
-			p.t.Fatalf("%s is not ready: %v\n%s", p.name, err, p.log.tail(4<<10))
+			return fmt.Errorf("%s is not ready: %w\n%s", p.name, err, p.log.tail(4<<10))
 		case <-time.After(10 * time.Millisecond):
 		}
 	}
+}
+
+// retry calls up, which starts a program, again if it ended at once: another
+// test may have taken its port just before.
+func retry(t testing.TB, up func() error) {
+	t.Helper()
+	var err error
+	for range 5 {
+		if err = up(); err == nil {
+			return
+		}
+		time.Sleep(100 * time.Millisecond) // nothing tells when a port is free again
+	}
+	t.Fatal(err)
 }
 
 func (p *process) kill() {
