@@ -14,25 +14,17 @@ type certificates struct{ *certs.Manager }
 
 var _ proxy.Certificates = certificates{}
 
-// HTTPChallenge answers ACME's requests, and those for the internal CA's root,
-// on plain HTTP of any host, ahead of redirects.
-func (c certificates) HTTPChallenge(next http.Handler) http.Handler {
-	challenge := c.Manager.HTTPChallenge(next)
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != caPath {
-			challenge.ServeHTTP(w, r)
-			return
-		}
-		pem, _, err := c.Root()
-		if err != nil {
-			http.Error(w, "the internal CA's root cannot be read: "+err.Error(), http.StatusInternalServerError)
-			return
-		}
-		// The type that makes phones and browsers offer to install it.
-		w.Header().Set("Content-Type", "application/x-x509-ca-cert")
-		w.Header().Set("Content-Disposition", `attachment; filename="portway-ca.crt"`)
-		_, _ = w.Write(pem)
-	})
+// serveRoot answers with the internal CA's root.
+func (c certificates) serveRoot(w http.ResponseWriter, _ *http.Request) {
+	pem, _, err := c.Root()
+	if err != nil {
+		http.Error(w, "the internal CA's root cannot be read: "+err.Error(), http.StatusInternalServerError)
+		return
+	}
+	// The type that makes phones and browsers offer to install it.
+	w.Header().Set("Content-Type", "application/x-x509-ca-cert")
+	w.Header().Set("Content-Disposition", `attachment; filename="portway-ca.crt"`)
+	_, _ = w.Write(pem) // the client has gone: nobody is left to be told
 }
 
 // Hold tells visitors of a host whose certificate is not there yet why.

@@ -7,8 +7,9 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
+	"net/netip"
 	"os"
-	"strconv"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -33,6 +34,11 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	logger := newLogger(os.Stderr, r.LogFormat, level)
 	logger.Info("starting", "version", versionString(), "settings_file", cmp.Or(inv.sources.path, "none"))
 
+	listeners, err := proxy.Listen(r.HTTP, r.HTTPS)
+	if err != nil {
+		return err
+	}
+	defer listeners.Close()
 	engine, err := r.dial(inv)
 	if err != nil {
 		return err
@@ -40,7 +46,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err := r.giveUpRoot(inv, c, logger); err != nil {
 		return err
 	}
-	manager, err := certs.New(r.certs(logger))
+	manager, err := certs.New(r.certs(listeners, logger))
 	if err != nil {
 		return fmt.Errorf("certificates: %w", err)
 	}
@@ -48,6 +54,8 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	server, err := proxy.New(proxy.Config{
 		HTTP:      r.HTTP,
 		HTTPS:     r.HTTPS,
+		Listeners: listeners,
+		Plain:     map[string]http.Handler{caPath: http.HandlerFunc(certificates.serveRoot)},
 		Trusted:   flatten(r.TrustedProxies),
 		HTTPSPort: int(r.HTTPSPort),
 		Drain:     time.Duration(r.Drain),
@@ -167,10 +175,10 @@ func (r *runCmd) giveUpRoot(inv *invocation, c *cli, logger *slog.Logger) error 
 }
 
 // certs is the policy for certificates. Challenges arrive where we listen.
-func (r *runCmd) certs(logger *slog.Logger) certs.Config {
+func (r *runCmd) certs(l *proxy.Listeners, logger *slog.Logger) certs.Config {
 	cfg := certs.Config{
 		Storage: r.Storage, Directory: r.ACMEDirectory, Roots: r.ACMERoots, Email: r.Email, Internal: r.InternalCA,
-		HTTPPort: firstPort(r.HTTP), TLSPort: firstPort(r.HTTPS), Logger: logger,
+		HTTPPort: firstPort(l.HTTP()), TLSPort: firstPort(l.HTTPS()), Logger: logger,
 	}
 	if r.ACMEStaging {
 		cfg.Directory = staging
@@ -178,13 +186,11 @@ func (r *runCmd) certs(logger *slog.Logger) certs.Config {
 	return cfg
 }
 
-func firstPort(a addresses) int {
-	if len(a) == 0 {
+func firstPort(addresses []netip.AddrPort) int {
+	if len(addresses) == 0 {
 		return 0
 	}
-	_, text, _ := net.SplitHostPort(a[0]) // checked when it was parsed
-	n, _ := strconv.Atoi(text)
-	return n
+	return int(addresses[0].Port())
 }
 
 // staticRoutes is the folder of static route files, or none.

@@ -70,7 +70,7 @@ func TestBadContainers(t *testing.T) {
 // TestAmbiguousNetwork has Portway and a container share two networks: the choice
 // is reported, never random.
 func TestAmbiguousNetwork(t *testing.T) {
-	portwayImage, whoamiImage := useImages(t)
+	portwayImage, whoamiImage := dockertest.Product(t)
 	engine := dockertest.Require(t)
 	one, two := engine.Network(t), engine.Network(t)
 	both := []string{one, two}

@@ -39,7 +39,7 @@ const (
 // and stop, none of the 10,000 requests in flight on a route that stays may fail,
 // nor a WebSocket, nor a slow download.
 func TestChurn(t *testing.T) {
-	portwayImage, whoamiImage := useImages(t)
+	portwayImage, whoamiImage := dockertest.Product(t)
 	engine := dockertest.Require(t)
 	raiseFileLimit(t, inFlight+2000)
 	network := engine.Network(t)

@@ -19,7 +19,7 @@ import (
 // label and nothing else; a changed label is served within a second; scaling,
 // stopping and removing do what the README says.
 func TestFirstHTTPS(t *testing.T) {
-	portwayImage, whoamiImage := useImages(t)
+	portwayImage, whoamiImage := dockertest.Product(t)
 	engine := dockertest.Require(t)
 	network := engine.Network(t)
 	gateway := gatewayOf(t, engine, network)

@@ -72,7 +72,7 @@ func TestLetsEncrypt(t *testing.T) {
 // hostAddress is an address of this machine that containers reach.
 func hostAddress(t *testing.T, engine *dockertest.Engine) string {
 	t.Helper()
-	n, err := engine.NetworkInspect(t.Context(), "bridge", network.InspectOptions{})
+	n, err := engine.NetworkInspect(t.Context(), engine.Network(t), network.InspectOptions{})
 	if err != nil {
 		t.Fatal(err)
 	}

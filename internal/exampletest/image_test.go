@@ -1,15 +1,15 @@
 package exampletest
 
 import (
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
-
-	"github.com/docker/docker/api/types/image"
 
 	"portway/internal/dockertest"
 )
@@ -62,26 +62,56 @@ func TestBuildKit(t *testing.T) {
 	t.Parallel()
 	engine := dockertest.Require(t)
 	dockertest.Product(t) // builds the binaries
-	root, err := dockertest.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	cmd := exec.Command("docker", "build", "-q", "--target", "prebuilt", "--label", dockertest.Label, "-t", "portway-test/buildkit", ".")
-	cmd.Dir = root
-	cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=1", "DOCKER_CONFIG="+withBuildx(t, root))
-	if out, err := cmd.CombinedOutput(); err != nil {
-		t.Fatalf("%v: %s", err, out)
-	}
-	t.Cleanup(func() { _ = exec.Command("docker", "image", "rm", "-f", "portway-test/buildkit").Run() })
-	info, err := engine.ImageInspect(t.Context(), "portway-test/buildkit")
+	name := buildKit(t, runtime.GOARCH)
+	info, err := engine.ImageInspect(t.Context(), name)
 	if err != nil {
 		t.Fatal(err)
 	}
 	if info.Architecture != runtime.GOARCH || !slices.Equal(info.Config.Entrypoint, []string{"/portway"}) {
 		t.Errorf("for %s, starts %v", info.Architecture, info.Config.Entrypoint)
 	}
-	c := engine.Run(t, dockertest.Spec{Image: "portway-test/buildkit", Cmd: []string{"--docker=off"}})
+	c := engine.Run(t, dockertest.Spec{Image: name, Cmd: []string{"--docker=off"}})
 	healthy(t, c.ID)
+}
+
+// The image for the other architecture is built here although it cannot run
+// here: what is checked is that it says what it is, and how large it is.
+func TestOtherArchitecture(t *testing.T) {
+	t.Parallel()
+	engine := dockertest.Require(t)
+	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
+	name := buildKit(t, other)
+	info, err := engine.ImageInspect(t.Context(), name)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Logf("FIGURES image portway for %s: %.1f MiB (limit 25)", other, float64(info.Size)/(1<<20))
+	if info.Architecture != other || info.Size > maxImage {
+		t.Errorf("for %s, %d bytes", info.Architecture, info.Size)
+	}
+}
+
+// buildKit builds the binary and the image for an architecture with BuildKit.
+func buildKit(t *testing.T, arch string) (name string) {
+	t.Helper()
+	root, err := dockertest.Root()
+	if err != nil {
+		t.Fatal(err)
+	}
+	name = dockertest.Label + "/buildkit:" + arch + strconv.Itoa(os.Getpid())
+	config := withBuildx(t, root)
+	for _, args := range [][]string{
+		{"make", "--no-print-directory", "binaries", "ARCH=" + arch},
+		{"docker", "build", "-q", "--target", "prebuilt", "--platform", "linux/" + arch, "--label", fmt.Sprintf("%s=%d", dockertest.Label, os.Getpid()), "-t", name, "."},
+	} {
+		cmd := exec.Command(args[0], args[1:]...)
+		cmd.Dir = root
+		cmd.Env = append(os.Environ(), "DOCKER_BUILDKIT=1", "DOCKER_CONFIG="+config)
+		if out, err := cmd.CombinedOutput(); err != nil {
+			t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
+		}
+	}
+	return name
 }
 
 // withBuildx gives a Docker configuration with buildx, built from the Go module
@@ -106,36 +136,4 @@ func withBuildx(t *testing.T, root string) string {
 		t.Fatal(err)
 	}
 	return config
-}
-
-// arm64 is built here although it cannot run here: what is checked is that the
-// image says what it is.
-func TestOtherArchitecture(t *testing.T) {
-	t.Parallel()
-	engine := dockertest.Require(t)
-	root, err := dockertest.Root()
-	if err != nil {
-		t.Fatal(err)
-	}
-	other := map[string]string{"amd64": "arm64", "arm64": "amd64"}[runtime.GOARCH]
-	tag := "portway-test/" + other
-	for _, args := range [][]string{
-		{"make", "--no-print-directory", "binaries", "ARCH=" + other},
-		{"docker", "build", "-q", "--target", "prebuilt", "--platform", "linux/" + other, "--build-arg", "TARGETARCH=" + other, "--label", dockertest.Label, "-t", tag, "."},
-	} {
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			t.Fatalf("%s: %v: %s", strings.Join(args, " "), err, out)
-		}
-	}
-	t.Cleanup(func() { _, _ = engine.ImageRemove(t.Context(), tag, image.RemoveOptions{Force: true}) })
-	info, err := engine.ImageInspect(t.Context(), tag)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Logf("FIGURES image portway for %s: %.1f MiB (limit 25)", other, float64(info.Size)/(1<<20))
-	if info.Architecture != other || info.Size > maxImage {
-		t.Errorf("for %s, %d bytes", info.Architecture, info.Size)
-	}
 }

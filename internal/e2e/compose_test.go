@@ -2,56 +2,14 @@ package e2e
 
 import (
 	"bytes"
-	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
-	"sync"
 	"testing"
 
 	"portway/internal/dockertest"
 )
-
-// images builds both images once, from the Dockerfiles, under names of this
-// process's own. Their label has dockertest.Main remove them in the end.
-var images = sync.OnceValues(func() ([2]string, error) {
-	root, err := filepath.Abs("../..")
-	if err != nil {
-		return [2]string{}, err
-	}
-	names := [2]string{fmt.Sprintf("portway-test:%d", os.Getpid()), fmt.Sprintf("portway-test-whoami:%d", os.Getpid())}
-	arch := strings.TrimSpace(output("go", "env", "GOARCH"))
-	label := dockertest.Label + "=" + fmt.Sprint(os.Getpid())
-	for _, args := range [][]string{
-		{"make", "--no-print-directory", "binaries"},
-		{"docker", "build", "-q", "--label", label, "--target", "prebuilt", "--build-arg", "TARGETARCH=" + arch, "-t", names[0], "."},
-		{"docker", "build", "-q", "--label", label, "--target", "prebuilt", "--build-arg", "TARGETARCH=" + arch, "-t", names[1], "-f", "cmd/whoami/Dockerfile", "."},
-	} {
-		cmd := exec.Command(args[0], args[1:]...)
-		cmd.Dir = root
-		if out, err := cmd.CombinedOutput(); err != nil {
-			return names, fmt.Errorf("%s: %w: %s", strings.Join(args, " "), err, out)
-		}
-	}
-	return names, nil
-})
-
-// useImages gives the names of Portway's and whoami's image.
-func useImages(t *testing.T) (portwayImage, whoamiImage string) {
-	t.Helper()
-	dockertest.Require(t)
-	names, err := images()
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names[0], names[1]
-}
-
-func output(name string, args ...string) string {
-	out, _ := exec.Command(name, args...).Output() // empty if it fails
-	return string(out)
-}
 
 // composer runs one compose project with one of the compose versions.
 type composer struct {
