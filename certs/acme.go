@@ -8,7 +8,6 @@ import (
 	"net/mail"
 	"net/url"
 	"os"
-	"sync"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -24,43 +23,8 @@ type authority struct {
 	issuer    func(*zap.Logger) certmagic.Issuer // a new one for each try, with its own logger
 }
 
-// try is one attempt at a certificate.
-type try struct {
-	name string
-
-	mu       sync.Mutex
-	replaced map[string][]byte // what was in the storage before
-	heard
-}
-
-func newTry(name string) *try {
-	return &try{name: name, replaced: make(map[string][]byte)}
-}
-
-// tryKey is the context key of a *try.
-type tryKey struct{}
-
-// withTry returns a context that tells the storage of t.
-func withTry(ctx context.Context, t *try) context.Context {
-	return context.WithValue(ctx, tryKey{}, t)
-}
-
-// tryOf returns what withTry was given, or nil.
-func tryOf(ctx context.Context) *try {
-	t, _ := ctx.Value(tryKey{}).(*try)
-	return t
-}
-
-// heard is what is learnt during a try, and not in the error it ends with.
-type heard struct {
-	challenges []string      // what the CA said about challenges that failed
-	retryAfter time.Duration // what the CA asked for; 0: nothing
-	storageErr error         // the last write that failed
-	newAccount bool          // the CA had forgotten the account, and there is a new one
-}
-
-// newACME prepares what talks to the CA at directory. The result is a template: each
-// try works on a copy with a logger of its own.
+// newACME prepares what talks to the CA at directory. The result is a template:
+// each try works on a copy with a logger of its own.
 func newACME(cfg Config, directory string, magic *certmagic.Config) (*certmagic.ACMEIssuer, error) {
 	template := certmagic.ACMEIssuer{
 		CA:             directory,
@@ -143,10 +107,4 @@ func (a *authority) run(ctx context.Context, t *try, logger *zap.Logger, limit t
 		err = once()
 	}
 	return err
-}
-
-func (t *try) hasNewAccount() bool {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	return t.newAccount
 }

@@ -142,6 +142,10 @@ func TestEitherChallenge(t *testing.T) {
 		{"TLS-ALPN-01", func(f *front) pebbletest.Options {
 			return pebbletest.Options{HTTPPort: f.deadPort, TLSPort: f.tlsPort}
 		}, func(f *front) int32 { return f.spoken.Load() }},
+		{"without a port for HTTP", func(f *front) pebbletest.Options {
+			f.httpPort = -1
+			return pebbletest.Options{HTTPPort: f.deadPort, TLSPort: f.tlsPort}
+		}, func(f *front) int32 { return f.spoken.Load() }},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
@@ -158,6 +162,9 @@ func TestEitherChallenge(t *testing.T) {
 			}
 			if c.used(f) == 0 {
 				t.Error("the challenge was not used")
+			}
+			if f.httpPort < 0 && p.Orders() != 1 {
+				t.Errorf("%d orders, want 1: the other challenge cannot succeed", p.Orders())
 			}
 			if len(l.lines("level=INFO", "Obtained", "name=app.example.com", "issuer=127.0.0.1", "expires=", "took=")) != 1 {
 				t.Error("the log does not say so")

@@ -1,0 +1,48 @@
+package certs
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// try is one attempt at a certificate.
+type try struct {
+	name string
+
+	mu       sync.Mutex
+	replaced map[string][]byte // what was in the storage before
+	heard
+}
+
+func newTry(name string) *try {
+	return &try{name: name, replaced: make(map[string][]byte)}
+}
+
+// tryKey is the context key of a *try.
+type tryKey struct{}
+
+// withTry returns a context that tells the storage of t.
+func withTry(ctx context.Context, t *try) context.Context {
+	return context.WithValue(ctx, tryKey{}, t)
+}
+
+// tryOf returns what withTry was given, or nil.
+func tryOf(ctx context.Context) *try {
+	t, _ := ctx.Value(tryKey{}).(*try)
+	return t
+}
+
+// heard is what is learnt during a try, and not in the error it ends with.
+type heard struct {
+	challenges []string      // what the CA said about challenges that failed
+	retryAfter time.Duration // what the CA asked for; 0: nothing
+	storageErr error         // the last write that failed
+	newAccount bool          // the CA had forgotten the account, and there is a new one
+}
+
+func (t *try) hasNewAccount() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.newAccount
+}
