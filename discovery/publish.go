@@ -128,19 +128,12 @@ func (w *watcher) problems() []label.Problem {
 	return append(all, rest...)
 }
 
-// report logs what is new in t.
+// report logs which routes of t are new or gone. Its Problems are for whoever
+// gets the table to log.
 func (w *watcher) report(t *route.Table) {
-	problems := make(map[label.Problem]bool)
-	for _, p := range t.Problems() {
-		problems[p] = true
-		if !w.reported[p] {
-			w.log.Warn(p.String())
-		}
-	}
-	w.reported = problems
 	routes := t.Routes()
 	if !w.emitted {
-		w.log.Info("routes are ready", "routes", len(routes), "problems", len(problems))
+		w.log.Info("routes are ready", "routes", len(routes), "problems", len(t.Problems()))
 	} else if !slices.EqualFunc(routes, w.served, sameID) {
 		w.reportRoutes(routes)
 	}

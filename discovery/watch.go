@@ -42,9 +42,8 @@ type watcher struct {
 	ranked    bool          // the order does not depend on age any more
 	lastRank  int
 	emits     coalescer
-	dirty     bool // something other than groups changed
-	emitted   bool // a table at all
-	reported  map[label.Problem]bool
+	dirty     bool           // something other than groups changed
+	emitted   bool           // a table at all
 	served    []*route.Route // in the last table
 }
 
@@ -68,7 +67,6 @@ func newWatcher(cfg Config, emit func(*route.Table)) *watcher {
 		inspections: inspections{pending: make(map[string]*inspection), done: make(chan *inspection)},
 		retries:     make(map[string]time.Time),
 		emits:       coalescer{quiet: cfg.Quiet, max: cfg.MaxDelay},
-		reported:    make(map[label.Problem]bool),
 	}
 	if d, ok := cfg.Engine.(interface{ DaemonHost() string }); ok {
 		w.host = d.DaemonHost()
