@@ -252,7 +252,7 @@ func TestDeadReplicaCostsNoRequest(t *testing.T) {
 		wg.Go(func() {
 			for range 50 {
 				resp, err := client.Get("https://a.test/")
-				if err != nil || resp.StatusCode != 200 {
+				if err != nil || resp.StatusCode != http.StatusOK {
 					t.Errorf("got %v, %v", resp, err)
 					return
 				}

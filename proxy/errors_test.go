@@ -192,7 +192,7 @@ func TestSlowOriginIs504(t *testing.T) {
 		}
 	}))
 	resp, body := get(t, i.client(t), "https://slow.test/")
-	if resp.StatusCode != 504 || !strings.Contains(body, "The site took too long to answer.") {
+	if resp.StatusCode != http.StatusGatewayTimeout || !strings.Contains(body, "The site took too long to answer.") {
 		t.Errorf("got %d %q", resp.StatusCode, body)
 	}
 }
@@ -244,7 +244,7 @@ func TestPanicInABody(t *testing.T) {
 			t.Error("the response looks complete")
 		}
 	}
-	if resp, _ := get(t, client, "https://panics.test/"); resp.StatusCode != 200 {
+	if resp, _ := get(t, client, "https://panics.test/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("the next request got %d", resp.StatusCode)
 	}
 	if err := i.stop(); err != nil {

@@ -3,7 +3,6 @@ package proxy
 import (
 	"bytes"
 	"net/netip"
-	"strconv"
 
 	"portway/proxy/exchange"
 )
@@ -34,9 +33,7 @@ func (s *Server) identify(ex *exchange.Exchange) client {
 		return c
 	}
 	f := &ex.Request.Fields
-	if c.proto = scheme(first(f.Get("x-forwarded-proto"))); c.proto == nil {
-		c.proto = scheme(first(f.Get("x-forwarded-scheme")))
-	}
+	c.proto = scheme(first(f.Get("x-forwarded-proto")))
 	c.host = authority(first(f.Get("x-forwarded-host")))
 	c.port = port(first(f.Get("x-forwarded-port")))
 	if c.chain = joined(ex, "x-forwarded-for"); c.chain != nil {
@@ -196,8 +193,10 @@ func forwardedPort(c *client, host []byte, proto string) []byte {
 	if c.port != nil {
 		return c.port
 	}
-	if bare := bareHost(host); len(bare)+1 < len(host) {
-		return host[len(bare)+1:]
+	if bare := bareHost(host); len(bare) < len(host) {
+		if p := port(host[len(bare)+1:]); p != nil {
+			return p
+		}
 	}
 	if proto == "https" {
 		return port443
@@ -314,7 +313,13 @@ func authority(b []byte) []byte {
 
 // port is b if it is a port number, nil otherwise.
 func port(b []byte) []byte {
-	if n, err := strconv.ParseUint(string(b), 10, 16); err != nil || n == 0 {
+	n := 0
+	for _, c := range b {
+		if n = 10*n + int(c-'0'); c < '0' || c > '9' || n > 65535 {
+			return nil
+		}
+	}
+	if n == 0 {
 		return nil
 	}
 	return b

@@ -68,6 +68,10 @@ func TestForwarded(t *testing.T) {
 			`192.0.2.1|https|a.test:8443|8443|192.0.2.1|for=192.0.2.1;host="a.test:8443";proto=https`, nil,
 		},
 		{
+			"a port that is none", "192.0.2.1:99", false, "a.test:x", nil,
+			`192.0.2.1|http|a.test:x|80|192.0.2.1|for=192.0.2.1;host="a.test:x";proto=http`, nil,
+		},
+		{
 			"IPv6, of the client and as a host", "[2001:beef::1%eth0]:99", true, "[::1]", nil,
 			`2001:beef::1|https|[::1]|443|2001:beef::1|for="[2001:beef::1]";host="[::1]";proto=https`, nil,
 		},
@@ -122,11 +126,13 @@ func TestForwarded(t *testing.T) {
 			"192.0.2.1, 10.0.0.9|http|a.test|80|192.0.2.1|for=192.0.2.1;host=a.test;proto=http, for=10.0.0.9;host=a.test;proto=http", nil,
 		},
 		{
-			"trusted, broken RFC 7239", "10.0.0.9:99", false, "a.test", []string{"Forwarded", `for="1.1.1.1`},
+			"trusted, broken RFC 7239", "10.0.0.9:99", false, "a.test",
+			[]string{"Forwarded", `for="1.1.1.1`},
 			"10.0.0.9|http|a.test|80|10.0.0.9|for=10.0.0.9;host=a.test;proto=http", nil,
 		},
 		{
-			"trusted, hidden client", "10.0.0.9:99", false, "a.test", []string{"Forwarded", `for=_hidden, for=unknown`},
+			"trusted, hidden client", "10.0.0.9:99", false, "a.test",
+			[]string{"Forwarded", `for=_hidden, for=unknown`},
 			"unknown, unknown, 10.0.0.9|http|a.test|80|10.0.0.9|for=_hidden, for=unknown, for=10.0.0.9;host=a.test;proto=http", nil,
 		},
 		{
@@ -176,7 +182,9 @@ func TestForwardedThroughTheListener(t *testing.T) {
 		{"untrusted, plain", nil, "http://a.test/", "a.test|127.0.0.1|http|for=127.0.0.1;host=a.test;proto=http|127.0.0.1|1"},
 		{"untrusted, HTTP/2", nil, "https://a.test/", "a.test|127.0.0.1|https|for=127.0.0.1;host=a.test;proto=https|127.0.0.1|1"},
 		{
-			"trusted", []option{trustLoopback}, "http://a.test/",
+			"trusted",
+			[]option{trustLoopback},
+			"http://a.test/",
 			"a.test|6.6.6.6, 127.0.0.1|https|for=6.6.6.6;host=evil.test;proto=https, for=127.0.0.1;host=a.test;proto=http|6.6.6.6|1",
 		},
 	} {

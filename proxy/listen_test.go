@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"log/slog"
 	"net"
+	"net/http"
 	"os"
 	"strings"
 	"sync/atomic"
@@ -105,7 +106,7 @@ func TestGivenListeners(t *testing.T) {
 	if i.http != l.HTTP()[0].String() {
 		t.Errorf("serves at %s, not at %s", i.http, l.HTTP()[0])
 	}
-	if resp, _ := get(t, i.client(t), "http://a.test/"); resp.StatusCode != 200 {
+	if resp, _ := get(t, i.client(t), "http://a.test/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 }
@@ -130,9 +131,9 @@ func TestAcceptGoesOnAfterErrors(t *testing.T) {
 		f := &failingListener{Listener: s.listeners.plain[0]}
 		f.left.Store(4)
 		s.listeners.plain[0] = f
-	}), withConfig(func(cfg *Config) {}))
+	}))
 	i.http = i.listeners.plain[0].Addr().String()
-	if resp, _ := get(t, i.client(t), "http://a.test/"); resp.StatusCode != 200 {
+	if resp, _ := get(t, i.client(t), "http://a.test/"); resp.StatusCode != http.StatusOK {
 		t.Errorf("got %d", resp.StatusCode)
 	}
 	log := i.log.String()

@@ -62,7 +62,7 @@ func checkPattern(r io.Reader) (n int64, err error) {
 // origin included, stays below a small part of what it moves.
 func TestLargeBodiesTakeLittleMemory(t *testing.T) { // not parallel: it measures
 	o := func(w http.ResponseWriter, r *http.Request) {
-		if r.Method == "POST" {
+		if r.Method == http.MethodPost {
 			n, err := checkPattern(r.Body)
 			_, _ = fmt.Fprintf(w, "%d %v", n, err)
 			return

@@ -147,7 +147,7 @@ func (s *Server) drain(fronts map[string]front) error {
 }
 
 // errDrained is what requests end with that outlast the time to drain.
-var errDrained = errors.New("Portway is stopping")
+var errDrained = errors.New("stopping, and the time for draining is over")
 
 // accept hands connections of l to handle, each on a goroutine of its own, until
 // ctx is done. A lack of file descriptors or memory makes it wait, and say so.
@@ -217,7 +217,7 @@ func (s *Server) serve(ex *exchange.Exchange) {
 
 // recovered answers for a handler that panicked.
 func (s *Server) recovered(ex *exchange.Exchange, v any) {
-	if v == http.ErrAbortHandler {
+	if err, ok := v.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 		panic(v) // asked for: cuts the connection off
 	}
 	s.logPanic(ex, exchange.NewPanicError(v))

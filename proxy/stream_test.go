@@ -75,7 +75,7 @@ func TestRefusedUpgrade(t *testing.T) {
 		_, _ = fmt.Fprint(w, r.Header.Get("Upgrade"))
 	}))})
 	resp, body := get(t, i.client(t, onlyHTTP1), "https://a.test/", "Connection", "Upgrade", "Upgrade", "websocket")
-	if resp.StatusCode != 426 || body != "websocket" {
+	if resp.StatusCode != http.StatusUpgradeRequired || body != "websocket" {
 		t.Errorf("got %d %q", resp.StatusCode, body)
 	}
 }
@@ -94,7 +94,7 @@ func TestUpgradeToHTTP2IsIgnored(t *testing.T) {
 			t.Fatal(err)
 		}
 		b, _ := io.ReadAll(resp.Body)
-		if resp.StatusCode != 200 || string(b) != "[] [] []" {
+		if resp.StatusCode != http.StatusOK || string(b) != "[] [] []" {
 			t.Errorf("%s: %d, the origin saw %s", protocol, resp.StatusCode, b)
 		}
 	}
@@ -150,7 +150,7 @@ func TestEarlyHints(t *testing.T) {
 				return nil
 			},
 		})
-		req, _ := http.NewRequestWithContext(ctx, "GET", "https://a.test/", nil)
+		req, _ := http.NewRequestWithContext(ctx, http.MethodGet, "https://a.test/", nil)
 		resp, err := client.Do(req)
 		if err != nil {
 			t.Fatal(err)
@@ -171,7 +171,7 @@ func TestTrailers(t *testing.T) {
 		w.Header().Set("X-Sum", "42")
 	}))})
 	for _, client := range []*http.Client{i.client(t), i.client(t, onlyHTTP1)} {
-		req, _ := http.NewRequest("POST", "https://a.test/", io.MultiReader(strings.NewReader("body")))
+		req, _ := http.NewRequest(http.MethodPost, "https://a.test/", io.MultiReader(strings.NewReader("body")))
 		req.Trailer = http.Header{"X-In": {"after"}}
 		req.Header.Set("TE", "trailers")
 		resp, err := client.Do(req)
@@ -209,7 +209,7 @@ func TestTwoWayStreamOverHTTP2(t *testing.T) {
 	i := serve(t, []*route.Route{with(at("a.test", o), func(r *route.Route) { r.Upstreams[0].Scheme = route.H2C })})
 	client := i.client(t)
 	r, w := io.Pipe()
-	req, _ := http.NewRequest("POST", "https://a.test/service/Method", r)
+	req, _ := http.NewRequest(http.MethodPost, "https://a.test/service/Method", r)
 	req.Header.Set("Content-Type", "application/grpc")
 	req.Header.Set("TE", "trailers")
 	resp, err := client.Do(req) // while the request goes on
@@ -228,7 +228,7 @@ func TestTwoWayStreamOverHTTP2(t *testing.T) {
 		t.Errorf("end: %q, %v, trailers %v", b, err, resp.Trailer)
 	}
 
-	req, _ = http.NewRequest("POST", "https://a.test/trailers-only", strings.NewReader("x"))
+	req, _ = http.NewRequest(http.MethodPost, "https://a.test/trailers-only", strings.NewReader("x"))
 	req.Header.Set("TE", "trailers")
 	resp, err = client.Do(req)
 	if err != nil {
@@ -262,7 +262,7 @@ func TestContinue(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 200 || string(b) != "hello" {
+	if b, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusOK || string(b) != "hello" {
 		t.Errorf("got %d %q", resp.StatusCode, b)
 	}
 	if line, _, _ = ask("redirect.test"); !strings.HasPrefix(line, "HTTP/1.1 308") {

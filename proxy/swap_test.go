@@ -70,7 +70,7 @@ func TestTableSwapsDisturbNobody(t *testing.T) {
 	}
 	lines := bufio.NewReader(stream.Body)
 	in, out := io.Pipe()
-	req, _ := http.NewRequestWithContext(ctx, "POST", "https://h2c.test/", in)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodPost, "https://h2c.test/", in)
 	both, err := i.client(t).Do(req)
 	if err != nil {
 		t.Fatal(err)
@@ -151,8 +151,11 @@ func exchangeOne(ctx context.Context, client *http.Client, message string) error
 	}
 	defer func() { _ = resp.Body.Close() }()
 	b, err := io.ReadAll(resp.Body)
-	if err != nil || resp.StatusCode != 200 || string(b) != message {
-		return fmt.Errorf("%s: %d %q, %v", resp.Proto, resp.StatusCode, b, err)
+	if err != nil {
+		return fmt.Errorf("%s: %d %q: %w", resp.Proto, resp.StatusCode, b, err)
+	}
+	if resp.StatusCode != http.StatusOK || string(b) != message {
+		return fmt.Errorf("%s: %d %q, want %q", resp.Proto, resp.StatusCode, b, message)
 	}
 	return nil
 }

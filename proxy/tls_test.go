@@ -91,7 +91,7 @@ func TestPlainHTTPToTheTLSPort(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != 400 || !strings.Contains(string(b), "HTTPS") {
+		if b, _ := io.ReadAll(resp.Body); resp.StatusCode != http.StatusBadRequest || !strings.Contains(string(b), "HTTPS") {
 			t.Errorf("%s: %d %q", method, resp.StatusCode, b)
 		}
 	}
@@ -136,7 +136,7 @@ func TestSilentClients(t *testing.T) {
 	}
 	c := i.dial(t)
 	_, _ = io.WriteString(c, "GET / HTTP/1.1\r\nHost: a.test\r\nX: "+strings.Repeat("x", 2*maxHead)+"\r\n\r\n")
-	if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != 431 {
+	if resp, err := http.ReadResponse(bufio.NewReader(c), nil); err != nil || resp.StatusCode != http.StatusRequestHeaderFieldsTooLarge {
 		t.Errorf("a head too large got %v, %v", resp, err)
 	}
 }

@@ -22,7 +22,7 @@ func TestCancelAbortsOnce(t *testing.T) {
 	first := errors.New("first")
 	ex.Cancel(first)
 	ex.Cancel(errors.New("second"))
-	if got := <-a; got != first {
+	if got := <-a; !errors.Is(got, first) {
 		t.Errorf("aborted with %v, want the first cause", got)
 	}
 	if len(a) != 0 {
@@ -32,7 +32,7 @@ func TestCancelAbortsOnce(t *testing.T) {
 		t.Errorf("Canceled() = %v", ex.Canceled())
 	}
 	ex.SetAborter(a) // too late: aborted at once
-	if got := <-a; got != first {
+	if got := <-a; !errors.Is(got, first) {
 		t.Errorf("aborted with %v", got)
 	}
 	ex.Finish(0, nil)

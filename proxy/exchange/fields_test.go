@@ -35,7 +35,7 @@ func TestFieldsGet(t *testing.T) {
 			t.Errorf("Count(%q) = %d, want %d", c.name, n, c.count)
 		}
 		if f.Has(c.name) != (c.count > 0) {
-			t.Errorf("Has(%q) = %v", c.name, !(c.count > 0))
+			t.Errorf("Has(%q) = %v", c.name, c.count == 0)
 		}
 	}
 }

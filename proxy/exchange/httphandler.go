@@ -80,7 +80,7 @@ type requestBody struct {
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.request.Body.Read(p)
-	if err == io.EOF && len(b.trailer) == 0 {
+	if errors.Is(err, io.EOF) && len(b.trailer) == 0 {
 		copyFields(b.trailer, &b.request.Trailers)
 	}
 	return n, err
@@ -190,11 +190,11 @@ func (w *httpResponse) run(h http.Handler, r *http.Request) {
 			if v != nil && w.pipe != nil {
 				_ = w.pipe.CloseWithError(io.ErrUnexpectedEOF)
 			}
-			if v != nil && v != http.ErrAbortHandler {
+			if v != nil && !isAbort(v) {
 				panic(v) // Exchange.Go cancels the exchange
 			}
 		default:
-			if w.panicked = v; v != http.ErrAbortHandler {
+			if w.panicked = v; !isAbort(v) {
 				w.panicked = NewPanicError(v)
 			}
 			close(w.head)
@@ -207,6 +207,12 @@ func (w *httpResponse) run(h http.Handler, r *http.Request) {
 		addFields(&w.ex.Response.Trailers, w.trailers())
 		_ = w.pipe.Close()
 	}
+}
+
+// isAbort tells a panic that only cuts off the response from others.
+func isAbort(v any) bool {
+	err, ok := v.(error)
+	return ok && errors.Is(err, http.ErrAbortHandler)
 }
 
 // trailers are those fields that the handler declared or prefixed as such.

@@ -42,7 +42,7 @@ func call(t *testing.T, h http.HandlerFunc, fill func(ex *Exchange)) (status int
 
 func TestToHTTPRequest(t *testing.T) {
 	t.Parallel()
-	call(t, func(_ http.ResponseWriter, r *http.Request) {
+	_, _, _, _, _, err := call(t, func(_ http.ResponseWriter, r *http.Request) {
 		got := fmt.Sprintf("%s %s %s %s %q %q %v %v %v", r.Method, r.Host, r.URL, r.RequestURI, r.URL.Path, r.RemoteAddr, r.Header, r.Proto, r.Context().Value(http.LocalAddrContextKey))
 		want := `POST a.example /x%20y?q=1 /x%20y?q=1 "/x y" "192.0.2.1:5" map[Te:[trailers] X-One:[1 2]] HTTP/1.1 192.0.2.2:80`
 		if got != want {
@@ -59,6 +59,9 @@ func TestToHTTPRequest(t *testing.T) {
 		q.Fields.AddString("X-One", "2")
 		q.Body, q.Length = &slowBody{parts: []string{"hello"}, trailers: &q.Trailers}, LengthUnknown
 	})
+	if err != nil {
+		t.Error(err)
+	}
 }
 
 func TestToHTTPResponse(t *testing.T) {
@@ -85,9 +88,9 @@ func TestToHTTPResponse(t *testing.T) {
 			name: "long, in pieces",
 			handler: func(w http.ResponseWriter, _ *http.Request) {
 				w.Header().Set("Content-Type", "x/y")
-				w.WriteHeader(201)
-				w.WriteHeader(500)             // too late
-				w.Header().Set("X-Late", "no") // too late
+				w.WriteHeader(http.StatusCreated)
+				w.WriteHeader(http.StatusInternalServerError) // too late
+				w.Header().Set("X-Late", "no")                // too late
 				for i := 0; i < len(long); i += 1000 {
 					_, _ = io.WriteString(w, long[i:i+1000])
 				}
@@ -141,7 +144,7 @@ func TestToHTTPResponse(t *testing.T) {
 				w.Header().Set("Connection", "close, X-Hop")
 				w.Header().Set("X-Hop", "1")
 				w.Header().Set("Transfer-Encoding", "identity")
-				w.WriteHeader(204)
+				w.WriteHeader(http.StatusNoContent)
 			},
 			status: 204,
 		},
@@ -172,7 +175,7 @@ func TestToHTTPPanics(t *testing.T) {
 			t.Errorf("Serve panicked with %v", err)
 		}
 	}()
-	call(t, func(http.ResponseWriter, *http.Request) { panic("oops") }, nil)
+	_, _, _, _, _, _ = call(t, func(http.ResponseWriter, *http.Request) { panic("oops") }, nil)
 }
 
 func TestToHTTPPanicsLate(t *testing.T) {
@@ -227,9 +230,9 @@ func TestToHTTPHandlerEnds(t *testing.T) {
 func TestToHTTPInform(t *testing.T) {
 	t.Parallel()
 	f := &informed{}
-	call(t, func(w http.ResponseWriter, _ *http.Request) {
+	_, _, _, _, _, _ = call(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Link", "</a>")
-		w.WriteHeader(103)
+		w.WriteHeader(http.StatusEarlyHints)
 	}, func(ex *Exchange) { ex.Front = f })
 	if f.got != "103 </a>" {
 		t.Errorf("informed of %q", f.got)

@@ -142,11 +142,12 @@ func requestTarget(r *http.Request) string {
 		return target
 	}
 	if _, rest, ok := strings.Cut(target, "://"); ok {
-		if i := strings.IndexAny(rest, "/?"); i < 0 {
+		switch i := strings.IndexAny(rest, "/?"); {
+		case i < 0:
 			return "/"
-		} else if rest[i] == '?' {
+		case rest[i] == '?':
 			return "/" + rest[i:]
-		} else {
+		default:
 			return rest[i:]
 		}
 	}

@@ -65,7 +65,7 @@ func TestEarlyAnswer(t *testing.T) {
 				t.Fatal(err)
 			}
 			b, err := io.ReadAll(resp.Body)
-			if resp.StatusCode != 413 || string(b) != "too large" || err != nil || !resp.Close {
+			if resp.StatusCode != http.StatusRequestEntityTooLarge || string(b) != "too large" || err != nil || !resp.Close {
 				t.Errorf("got %d %q, %v, close %v", resp.StatusCode, b, err, resp.Close)
 			}
 			_, _ = io.WriteString(conn, "GET /smuggled HTTP/1.1\r\nHost: a\r\n\r\n")
@@ -124,7 +124,7 @@ func TestSlowClient(t *testing.T) {
 	if err := <-got; !errors.Is(err, ErrClientSlow) {
 		t.Errorf("error %v", err)
 	}
-	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 408 {
+	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != http.StatusRequestTimeout {
 		t.Errorf("answer %v, %v", resp, err)
 	}
 
@@ -137,7 +137,7 @@ func TestSlowClient(t *testing.T) {
 		ex.Response.Status = 204
 	})
 	_, _ = io.WriteString(conn, "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 2\r\n\r\nok")
-	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 204 {
+	if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != http.StatusNoContent {
 		t.Errorf("answer %v, %v", resp, err)
 	}
 }
@@ -205,7 +205,7 @@ func TestTunnel(t *testing.T) {
 	_, _ = io.WriteString(conn, "GET / HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\r\nearly")
 	r := bufio.NewReader(conn)
 	resp, err := http.ReadResponse(r, nil)
-	if err != nil || resp.StatusCode != 101 || resp.Header.Get("Upgrade") != "websocket" ||
+	if err != nil || resp.StatusCode != http.StatusSwitchingProtocols || resp.Header.Get("Upgrade") != "websocket" ||
 		resp.Header.Get("Connection") != "Upgrade" || resp.Header.Get("Sec-Websocket-Accept") != "xyz" {
 		t.Fatalf("got %v, %v", resp, err)
 	}

@@ -125,7 +125,7 @@ func TestRequestFromHTTP1(t *testing.T) {
 				ex.Response.Status = 204
 			})
 			_, _ = io.WriteString(conn, c.in)
-			if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != 204 {
+			if resp, err := http.ReadResponse(bufio.NewReader(conn), nil); err != nil || resp.StatusCode != http.StatusNoContent {
 				t.Fatalf("answer %v, %v", resp, err)
 			}
 			if g := <-got; g != c.want {
@@ -320,7 +320,7 @@ func TestHTTP2(t *testing.T) {
 		}
 		p.Status, p.Length, p.Body = 200, LengthUnknown, &slowBody{parts: []string{string(b)}, trailers: &p.Trailers}
 	})
-	req, _ := http.NewRequest("POST", url+"/x", io.MultiReader(strings.NewReader("hello")))
+	req, _ := http.NewRequest(http.MethodPost, url+"/x", io.MultiReader(strings.NewReader("hello")))
 	req.Header.Set("TE", "trailers")
 	req.Trailer = http.Header{"X-In": {"after"}}
 	resp, err := client.Do(req)
@@ -369,7 +369,7 @@ func TestClientGoneCancels(t *testing.T) {
 			} else {
 				url, client := serveHTTP2(t, 0, handler)
 				ctx, cancel := context.WithCancel(context.Background())
-				req, _ := http.NewRequestWithContext(ctx, "GET", url, nil)
+				req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 				go func() { <-begun; cancel() }()
 				_, _ = client.Do(req)
 			}
