@@ -42,8 +42,9 @@ type conn struct {
 	body requestBody
 	sent int // bytes written, up to boosted
 
-	mu sync.Mutex
-	ex *exchange.Exchange // who is told when the client goes away; nil outside of an exchange
+	mu     sync.Mutex
+	ex     *exchange.Exchange // who is told when the client goes away; nil outside of an exchange
+	origin exchange.Tunnel    // the other end of a tunnel; nil if there is none
 
 	// sending is held for what is written before the response.
 	sending    sync.Mutex
@@ -270,7 +271,7 @@ func (c *conn) beginResponse() {
 // end is begin's counterpart: the exchange is not cancelled any more.
 func (c *conn) end() {
 	c.mu.Lock()
-	c.ex = nil
+	c.ex, c.origin = nil, nil
 	c.mu.Unlock()
 }
 
@@ -326,6 +327,9 @@ func (c *conn) cancel(cause error) {
 	defer c.mu.Unlock()
 	if c.ex != nil {
 		c.ex.Cancel(cause)
+	}
+	if c.origin != nil {
+		_ = c.origin.Close()
 	}
 }
 

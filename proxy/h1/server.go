@@ -97,7 +97,8 @@ func (s *Server) ServeConn(nc net.Conn, info *exchange.Conn) {
 
 // Shutdown drains: idle connections are closed, others after the exchange that
 // they are in. When ctx is done first, what is left is cut off and the cause
-// returned. Connections that come later are closed at once.
+// returned, without waiting for handlers. Connections that come later are closed
+// at once.
 func (s *Server) Shutdown(ctx context.Context) error {
 	s.mu.Lock()
 	if !s.closing {
@@ -121,7 +122,6 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	for _, c := range s.all(nil) {
 		c.cutOff(context.Cause(ctx))
 	}
-	<-empty
 	return context.Cause(ctx)
 }
 

@@ -126,12 +126,18 @@ func (r *running) dial() *client {
 	if r.secure {
 		c.Conn = tls.Client(nc, &tls.Config{InsecureSkipVerify: true})
 	}
-	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
-		r.t.Fatal(err)
-	}
-	c.r = bufio.NewReader(c.Conn)
+	c.init()
 	r.t.Cleanup(func() { _ = c.Close() })
 	return c
+}
+
+// init makes a client of its connection.
+func (c *client) init() {
+	c.t.Helper()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		c.t.Fatal(err)
+	}
+	c.r = bufio.NewReader(c.Conn)
 }
 
 func (c *client) send(s string) {

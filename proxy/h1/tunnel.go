@@ -22,6 +22,9 @@ func (c *conn) tunnel(ex *exchange.Exchange, rh *RequestHead) (sent int64, err e
 	if err != nil {
 		return 0, c.explain(ex, &writeError{err})
 	}
+	c.mu.Lock()
+	c.origin = origin
+	c.mu.Unlock()
 	c.recv.set(tunneling)
 	early := c.body.reader.Rest()
 	up := make(chan error, 1)
