@@ -13,6 +13,7 @@ const (
 
 	earnRequest = 4 // a request answered to the end
 	earnData    = 3 // a DATA frame sent: both windows may be updated, and a ping measure the time
+	earnKiB     = 1 // and each KiB in it, since clients update windows in steps of their own
 
 	// youngRequest is how old a request must be for its reset to be like any other: by
 	// then, the limit of concurrent streams limits the rate.

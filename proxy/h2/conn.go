@@ -97,7 +97,7 @@ func newConn(s *Server, nc net.Conn, info *exchange.Conn) *conn {
 // start sets the coarse times; from then on the sweeper may look at c.
 func (c *conn) start(now int64) {
 	c.lastRead.Store(now)
-	c.headSince.Store(now + 1)
+	c.headSince.Store(now)
 	c.idleSince = now
 }
 
@@ -210,7 +210,7 @@ func (c *conn) afterBatch() {
 	switch {
 	case c.block.active:
 		if c.headSince.Load() == 0 {
-			c.headSince.Store(c.srv.now() + 1)
+			c.headSince.Store(c.srv.now())
 		}
 	case c.greeted:
 		c.headSince.Store(0)

@@ -176,7 +176,7 @@ func (s *Server) register(c *conn) bool {
 	if !s.sweeping {
 		s.sweeping = true
 		if s.base.IsZero() {
-			s.base = time.Now()
+			s.base = time.Now().Add(-1) // 0 stands for never
 		}
 		s.clock.Store(int64(time.Since(s.base)))
 		s.workers.open()

@@ -203,7 +203,7 @@ func (b *inbox) wait() error {
 			b.mu.Lock()
 			continue
 		}
-		b.waiting.Store(b.s.c.srv.now() + 1)
+		b.waiting.Store(b.s.c.srv.now())
 		b.more.Wait()
 		b.waiting.Store(0)
 	}

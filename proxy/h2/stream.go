@@ -14,7 +14,7 @@ type stream struct {
 	id   uint32
 	ex   *exchange.Exchange
 	in   inbox
-	wake chan struct{} // tells a blocked send that things have changed
+	wake sync.Cond // tells a blocked sender that things have changed; with c.mu
 
 	// refs counts the connection (while the stream is in its map), the handler's
 	// goroutine, and the reader while it works on the stream.
@@ -47,7 +47,7 @@ type stream struct {
 var _ exchange.Front = (*stream)(nil)
 
 var streams = sync.Pool{New: func() any {
-	s := &stream{wake: make(chan struct{}, 1)}
+	s := new(stream)
 	s.in.s = s
 	s.in.more.L = &s.in.mu
 	return s
@@ -56,6 +56,7 @@ var streams = sync.Pool{New: func() any {
 func newStream(c *conn, id uint32, ex *exchange.Exchange) *stream {
 	s := streams.Get().(*stream)
 	s.c, s.id, s.ex = c, id, ex
+	s.wake.L = &c.mu
 	s.refs.Store(1)
 	return s
 }

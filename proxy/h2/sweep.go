@@ -28,7 +28,7 @@ func (c *conn) sweep(now int64) {
 	switch {
 	case c.drain == drainAnnounced && late(c.drainSince, time.Second, now):
 		c.drainFinally()
-	case c.drain == drainNone && len(c.streams) == 0 && late(c.idleSince+1, t.Idle, now):
+	case c.drain == drainNone && len(c.streams) == 0 && late(c.idleSince, t.Idle, now):
 		c.drainFinally()
 	}
 	if late(c.pingSince, t.Ping, now) {
@@ -36,8 +36,8 @@ func (c *conn) sweep(now int64) {
 		c.abort()
 		return
 	}
-	if len(c.streams) > 0 && c.pingSince == 0 && late(c.lastRead.Load()+1, t.Ping, now) {
-		c.pingSince = now + 1
+	if len(c.streams) > 0 && c.pingSince == 0 && late(c.lastRead.Load(), t.Ping, now) {
+		c.pingSince = now
 		b := c.queue()
 		b.b = appendPing(b.b, false, []byte(pingAlive))
 	}

@@ -45,7 +45,7 @@ func (s *stream) relayDown(tunnel exchange.Tunnel) (sent int64, err error) {
 			s.touchHalf()
 		}
 		if err == io.EOF {
-			s.half.Store(s.c.srv.now() + 1)
+			s.half.Store(s.c.srv.now())
 			return sent, s.send(nil, withEnd)
 		}
 		if err != nil {
@@ -61,7 +61,7 @@ func (s *stream) relayDown(tunnel exchange.Tunnel) (sent int64, err error) {
 // touchHalf notes that a tunnel which is closed in one direction is alive.
 func (s *stream) touchHalf() {
 	if s.half.Load() != 0 {
-		s.half.Store(s.c.srv.now() + 1)
+		s.half.Store(s.c.srv.now())
 	}
 }
 
@@ -103,7 +103,7 @@ func (u *upward) copy() error {
 			return err
 		}
 		if eof {
-			u.s.half.Store(u.s.c.srv.now() + 1)
+			u.s.half.Store(u.s.c.srv.now())
 			return u.tunnel.CloseWrite()
 		}
 	}

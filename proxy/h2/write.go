@@ -76,7 +76,7 @@ func (c *conn) flush(others bool) {
 		buf := c.out
 		c.out = nil
 		c.mu.Unlock()
-		c.writeSince.Store(c.srv.now() + 1)
+		c.writeSince.Store(c.srv.now())
 		err := c.write(buf.b)
 		c.writeSince.Store(0)
 		buf.free()
@@ -199,7 +199,7 @@ func (c *conn) signal(s *stream) {
 	}
 	if s.blocked {
 		s.blocked = false
-		s.wake <- struct{}{}
+		s.wake.Signal()
 	}
 }
 
@@ -219,9 +219,9 @@ func (c *conn) await(s *stream, q *streamQueue) {
 		q.push(s)
 	}
 	c.admit()
-	c.mu.Unlock()
-	<-s.wake
-	c.mu.Lock()
+	for s.blocked {
+		s.wake.Wait()
+	}
 }
 
 // What send queues besides content.
@@ -285,7 +285,7 @@ func (s *stream) enqueue(p []byte, parts uint8) error {
 			b := c.queue()
 			b.b = append(appendFrameHeader(b.b, n, frameData, flags, s.id), p[:n]...)
 			p = p[n:]
-			c.earned.Add(earnData)
+			c.earned.Add(earnData + int64(n>>10)*earnKiB)
 		}
 	}
 	switch {

@@ -1,0 +1,141 @@
+package h2
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"golang.org/x/net/http2/hpack"
+)
+
+// decodeAll decodes a block by x/net's decoder.
+func decodeAll(t testing.TB, d *hpack.Decoder, block []byte) []hpack.HeaderField {
+	t.Helper()
+	fields, err := d.DecodeFull(block)
+	if err != nil {
+		t.Fatalf("%x: %v", block, err)
+	}
+	return fields
+}
+
+// TestEncoder sends random fields through our encoder and x/net's decoder, with
+// the peer's table shrinking and growing in between.
+func TestEncoder(t *testing.T) {
+	t.Parallel()
+	names := []string{"Content-Type", "server", "X-Unknown", "Set-Cookie", "cache-control", "grpc-status", "etag", "date", "x-frame-options", "content-security-policy"}
+	rnd := rand.New(rand.NewPCG(1, 2))
+	for round := range 50 {
+		var e encoder
+		e.init()
+		d := hpack.NewDecoder(peerTable, nil)
+		for i := range 200 {
+			if rnd.IntN(20) == 0 {
+				size := rnd.Uint32N(6000)
+				e.setPeerTable(size)
+				d.SetAllowedMaxDynamicTableSize(max(size, e.smallest))
+			}
+			var want []string
+			block := e.begin(nil)
+			status := []int{200, 204, 404, 418, 599}[rnd.IntN(5)]
+			block = e.status(block, status)
+			want = append(want, fmt.Sprintf(":status=%d", status))
+			if rnd.IntN(2) == 0 {
+				n := rnd.Int64()
+				block = e.contentLength(block, n)
+				want = append(want, fmt.Sprintf("content-length=%d", n))
+			}
+			for range rnd.IntN(8) {
+				name := names[rnd.IntN(len(names))]
+				value := strings.Repeat(string(rune('a'+rnd.IntN(26))), rnd.IntN(30)*rnd.IntN(30))
+				block = e.field(block, []byte(name), []byte(value))
+				want = append(want, strings.ToLower(name)+"="+value)
+			}
+			var got []string
+			for _, f := range decodeAll(t, d, block) {
+				got = append(got, f.Name+"="+f.Value)
+			}
+			if fmt.Sprint(got) != fmt.Sprint(want) {
+				t.Fatalf("round %d, block %d:\ngot  %q\nwant %q", round, i, got, want)
+			}
+		}
+	}
+}
+
+// TestEncoderPolicy looks at how fields go over the wire.
+func TestEncoderPolicy(t *testing.T) {
+	t.Parallel()
+	for _, tt := range []struct {
+		name, value   string
+		first, second string // kind of representation when sent once and again
+	}{
+		{"server", "x", "added", "index"},
+		{"Content-Type", "text/html", "added", "index"},
+		{"x-frame-options", "DENY", "added", "index"},
+		{"grpc-status", "0", "added", "index"},
+		{"set-cookie", "secret=1", "never", "never"},
+		{"authorization", "Basic x", "never", "never"},
+		{"x-api-key", "x", "never", "never"},
+		{"etag", `"x"`, "literal", "literal"},
+		{"x-unknown", "x", "literal", "literal"},
+		{"content-security-policy", strings.Repeat("x", maxIndexed+1), "literal", "literal"},
+		{"connection", "close", "", ""},
+		{"transfer-encoding", "chunked", "", ""},
+		{"Keep-Alive", "1", "", ""},
+		{"content-length", "1", "", ""},
+		{"bad name", "x", "", ""},
+		{":status", "200", "", ""},
+		{"", "x", "", ""},
+		{"x", "a\nb", "", ""},
+		{"x", " a", "", ""},
+		{strings.Repeat("long-name-", 20), "x", "literal", "literal"},
+	} {
+		var e encoder
+		e.init()
+		for _, want := range []string{tt.first, tt.second} {
+			if got := kind(e.field(nil, []byte(tt.name), []byte(tt.value))); got != want {
+				t.Errorf("%.40s: %.40s: %q, want %q", tt.name, tt.value, got, want)
+			}
+		}
+	}
+}
+
+// kind names the representation that b begins with (RFC 7541 section 6).
+func kind(b []byte) string {
+	switch {
+	case len(b) == 0:
+		return ""
+	case b[0]&0x80 != 0:
+		return "index"
+	case b[0]&0xc0 == 0x40:
+		return "added"
+	case b[0]&0xf0 == 0x10:
+		return "never"
+	case b[0]&0xf0 == 0:
+		return "literal"
+	}
+	return "size"
+}
+
+// TestKnownNames checks the static indices against x/net's table.
+func TestKnownNames(t *testing.T) {
+	t.Parallel()
+	d := hpack.NewDecoder(peerTable, nil)
+	seen := make(map[nameID]string)
+	for name, k := range known {
+		if other, ok := seen[k.id]; ok {
+			t.Errorf("%s and %s share an ID", name, other)
+		}
+		seen[k.id] = name
+		if name != strings.ToLower(name) {
+			t.Errorf("%s is not in lower case", name)
+		}
+		if k.static > 0 {
+			if f := decodeAll(t, d, []byte{0x80 | k.static}); f[0].Name != name {
+				t.Errorf("static index of %s is that of %s", name, f[0].Name)
+			}
+		} else if f := decodeAll(t, d, appendString(appendName(nil, 0, 4, 0, []byte(name)), nil)); f[0].Name != name {
+			t.Errorf("%s becomes %s", name, f[0].Name)
+		}
+	}
+}
