@@ -27,10 +27,10 @@ func (p *Pool) newTransport2() *transport2 {
 			// A connection waits for a stream to end where the origin allows no more;
 			// when to open another is decided in take2.
 			StrictMaxConcurrentRequests: true,
-			// What a slow client can make us hold for it, and for all on a connection.
-			MaxReceiveBufferPerStream:     512 << 10,
-			MaxReceiveBufferPerConnection: 4<<20 - 1,
-			WriteByteTimeout:              max(0, p.cfg.Idle),
+			// What a slow client can make us hold. For the connection there is no such
+			// limit, or some slow clients would stop all others.
+			MaxReceiveBufferPerStream: 512 << 10,
+			WriteByteTimeout:          max(0, p.cfg.Idle),
 		},
 	}
 	t, err := http2.ConfigureTransports(base)

@@ -40,6 +40,7 @@ func (p *Pool) get(ex *exchange.Exchange, fresh bool) (*conn, error) {
 	defer p.mu.Unlock()
 	p.dialing--
 	if err != nil {
+		p.alpn.Store(alpnUnknown) // an https origin may want HTTP/2 now
 		p.passSlotLocked()
 		return nil, err
 	}

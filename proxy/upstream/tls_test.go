@@ -8,15 +8,20 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"crypto/x509/pkix"
+	"errors"
 	"fmt"
 	"io"
 	"math/big"
 	"net"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"golang.org/x/net/http2"
 )
 
 // authority is a CA of the test's own.
@@ -208,30 +213,71 @@ func TestTLSErrors(t *testing.T) {
 	}
 }
 
-// An origin that stops offering HTTP/2, or begins to, is followed.
+// https is HTTP/2 if the origin offers it, but upgrades need HTTP/1.1.
 func TestALPN(t *testing.T) {
 	t.Parallel()
-	o := listen2(t, true, func(w http.ResponseWriter, r *http.Request) {
-		_, _ = fmt.Fprint(w, r.Proto)
-	})
+	o := listen2(t, true, func(w http.ResponseWriter, r *http.Request) { _, _ = fmt.Fprint(w, r.Proto) })
 	p := o.pool(t, Config{Scheme: "https", TLS: trusting()})
 	for range 3 {
 		if res := run(p, newExchange("GET", "/")); res.body != "HTTP/2.0" {
-			t.Errorf("%+v", res)
+			t.Error(res)
 		}
 	}
 	if n := o.accepted.Load(); n != 1 {
 		t.Errorf("%d connections", n)
 	}
-	// An upgrade needs HTTP/1.1.
-	ex := newExchange("GET", "/")
-	ex.Request.Upgrade = []byte("websocket")
-	if res := run(p, ex); res.body != "HTTP/1.1" {
-		t.Errorf("%+v", res)
+	if res := run(p, upgrading("websocket")); res.body != "HTTP/1.1" {
+		t.Error(res)
 	}
 	if res := run(p, newExchange("GET", "/")); res.body != "HTTP/2.0" {
-		t.Errorf("%+v", res)
+		t.Error(res)
 	}
+}
+
+// An origin that speaks another version after an update is followed.
+func TestALPNChanges(t *testing.T) {
+	t.Parallel()
+	var proto atomic.Value
+	proto.Store("http/1.1")
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	cert := testCA().issue(t, time.Now().Add(time.Hour), false)
+	config := &tls.Config{GetConfigForClient: func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		want := proto.Load().(string)
+		if !slices.Contains(hello.SupportedProtos, want) {
+			return nil, errors.New("no common protocol")
+		}
+		return &tls.Config{Certificates: []tls.Certificate{cert}, NextProtos: []string{want}}, nil
+	}}
+	o := serveOn(t, tls.NewListener(l, config), func(c net.Conn, r *bufio.Reader, n int) {
+		if err := c.(*tls.Conn).HandshakeContext(t.Context()); err != nil {
+			return
+		}
+		if c.(*tls.Conn).ConnectionState().NegotiatedProtocol != "h2" {
+			if skipRequest(r) {
+				say(c, okAnswer)
+			}
+			return // each connection serves one request, so the next dials again
+		}
+		serveFrames(c, r, n, nil, func(f *http2.Framer, _ int, h *http2.HeadersFrame) error {
+			_ = answer2(f, h.StreamID, true, ":status", "204")
+			return io.EOF
+		})
+	})
+	p := o.pool(t, Config{Scheme: "https", TLS: trusting()})
+	mustGet(t, p)
+	mustGet(t, p)
+	proto.Store("h2")
+	wantErr(t, run(p, newExchange("GET", "/")).err, ErrDial, "it refused the handshake")
+	if res := run(p, newExchange("GET", "/")); res.status != 204 {
+		t.Error(res)
+	}
+	proto.Store("http/1.1")
+	eventually(t, "the end of the HTTP/2 connection", func() bool { return p.Stats().Open == 0 })
+	mustGet(t, p)
+	mustGet(t, p)
 }
 
 // Many requests that come before the first handshake is done.
