@@ -30,10 +30,10 @@ func (c certificates) serveRoot(w http.ResponseWriter, _ *http.Request) {
 // Hold tells visitors of a host whose certificate is not there yet why.
 func (c certificates) Hold(host string) (why string, retry time.Duration, hold bool) {
 	s := c.Status(host)
-	switch s.State {
-	case certs.Pending:
+	switch {
+	case s.State == certs.Pending:
 		return "Its certificate is being obtained; this takes a few seconds.", 5 * time.Second, true
-	case certs.Failed:
+	case s.State == certs.Failed && s.NotAfter.IsZero(): // else an expired one is served: the visitor may decide
 		return "Its certificate could not be obtained: " + s.LastError, max(time.Until(s.NextTry), time.Second), true
 	default:
 		return "", 0, false

@@ -48,7 +48,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	}
 	manager, err := certs.New(r.certs(listeners, logger))
 	if err != nil {
-		return fmt.Errorf("certificates: %w", err)
+		return fmt.Errorf("%s: %w", inv.where("storage"), err)
 	}
 	certificates := certificates{manager}
 	server, err := proxy.New(proxy.Config{
@@ -116,6 +116,11 @@ func (r *runCmd) check(inv *invocation) error {
 	}
 	if len(r.HTTP) == 0 && len(r.HTTPS) == 0 {
 		return &settingsError{[]string{fmt.Sprintf("%s and %s: both are off, nothing would be served", inv.where("http"), inv.where("https"))}}
+	}
+	if r.ACMERoots != "" {
+		if _, err := os.Stat(r.ACMERoots); err != nil {
+			return &settingsError{[]string{fmt.Sprintf("%s: %v", inv.where("acme-roots"), err)}}
+		}
 	}
 	return nil
 }
@@ -186,9 +191,10 @@ func (r *runCmd) certs(l *proxy.Listeners, logger *slog.Logger) certs.Config {
 	return cfg
 }
 
+// firstPort is -1, for a challenge that cannot be used, if nothing listens.
 func firstPort(addresses []netip.AddrPort) int {
 	if len(addresses) == 0 {
-		return 0
+		return -1
 	}
 	return int(addresses[0].Port())
 }
