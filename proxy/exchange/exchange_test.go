@@ -28,7 +28,7 @@ func TestCancelAbortsOnce(t *testing.T) {
 	if len(a) != 0 {
 		t.Error("aborted twice")
 	}
-	if ex.Canceled() != first {
+	if !errors.Is(ex.Canceled(), first) {
 		t.Errorf("Canceled() = %v", ex.Canceled())
 	}
 	ex.SetAborter(a) // too late: aborted at once
@@ -119,7 +119,7 @@ func TestFinish(t *testing.T) {
 	if got := strings.Join(order, " "); got != "goroutine two one" {
 		t.Errorf("order is %q", got)
 	}
-	if one.sent != 7 || one.err != failed {
+	if one.sent != 7 || !errors.Is(one.err, failed) {
 		t.Errorf("Done got %d, %v", one.sent, one.err)
 	}
 	if in.closed == 0 || out.closed == 0 {
@@ -133,7 +133,7 @@ func TestFinish(t *testing.T) {
 func TestContext(t *testing.T) {
 	ex := Get()
 	ex.Cancel(ErrClientGone)
-	if cause := context.Cause(ex.Context()); cause != ErrClientGone {
+	if cause := context.Cause(ex.Context()); !errors.Is(cause, ErrClientGone) {
 		t.Errorf("context made after Cancel: cause %v", cause)
 	}
 	ex.Finish(0, nil)
@@ -146,7 +146,7 @@ func TestContext(t *testing.T) {
 		t.Fatal("a fresh exchange's context has ended")
 	}
 	ex.Cancel(ErrClientGone)
-	if context.Cause(ctx) != ErrClientGone {
+	if !errors.Is(context.Cause(ctx), ErrClientGone) {
 		t.Errorf("cause %v", context.Cause(ctx))
 	}
 
@@ -264,7 +264,7 @@ func TestBytesBody(t *testing.T) {
 	if n, err := b.Read(p); n != 3 || err != nil {
 		t.Errorf("Read: %d, %v", n, err)
 	}
-	if n, err := b.Read(p); n != 2 || err != io.EOF {
+	if n, err := b.Read(p); n != 2 || !errors.Is(err, io.EOF) {
 		t.Errorf("Read: %d, %v", n, err)
 	}
 }

@@ -56,7 +56,7 @@ func (b *httpBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	b.busy = false
 	switch {
-	case errors.Is(err, io.EOF):
+	case err == io.EOF: //nolint:errorlint // a wrapped EOF is an error, not the end
 		for name, values := range b.x.r.Trailer {
 			for _, value := range values {
 				b.ex.Request.Trailers.AddString(name, value)

@@ -186,7 +186,7 @@ func TestToHTTPPanicsLate(t *testing.T) {
 		_, _ = io.WriteString(w, "part")
 		panic("oops")
 	}, func(ex *Exchange) { ex.OnDone(doneFunc(func(ex *Exchange) { cause = ex.Canceled() })) })
-	if body != "part" || err != io.ErrUnexpectedEOF {
+	if body != "part" || !errors.Is(err, io.ErrUnexpectedEOF) {
 		t.Errorf("body %q, %v; want one that is cut off", body, err)
 	}
 	if p := (*PanicError)(nil); !errors.As(cause, &p) {

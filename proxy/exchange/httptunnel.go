@@ -98,7 +98,7 @@ func relay(client, origin Tunnel, idle time.Duration) (sent int64) {
 				break
 			}
 		}
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // a wrapped EOF is an error, not the end
 			err = dst.CloseWrite()
 		}
 		if err != nil {

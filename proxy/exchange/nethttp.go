@@ -265,7 +265,7 @@ func (x *httpExchange) writeBody(ex *Exchange) error {
 			x.sent += int64(n)
 			flushed = false
 		}
-		if err == io.EOF {
+		if err == io.EOF { //nolint:errorlint // a wrapped EOF is an error, not the end
 			break
 		}
 		if err != nil {

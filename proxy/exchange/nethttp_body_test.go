@@ -50,7 +50,7 @@ func TestEarlyAnswer(t *testing.T) {
 						_, _ = io.ReadFull(ex.Request.Body, b[:])
 						close(begun)
 						_, err := ex.Request.Body.Read(b[:]) // waits until Finish closes the body
-						if err == nil || err == io.EOF {
+						if err == nil || errors.Is(err, io.EOF) {
 							t.Errorf("Read after Close: %v", err)
 						}
 					})
@@ -224,7 +224,7 @@ func TestTunnel(t *testing.T) {
 
 	// Half-close: the client is done, the origin goes on for a while.
 	_ = conn.(*net.TCPConn).CloseWrite()
-	if n, err := far.Read(make([]byte, 1)); n != 0 || err != io.EOF {
+	if n, err := far.Read(make([]byte, 1)); n != 0 || !errors.Is(err, io.EOF) {
 		t.Fatalf("origin read %d, %v; want EOF", n, err)
 	}
 	_, _ = io.WriteString(far, "last words")
@@ -278,7 +278,7 @@ func TestTunnelNobodyAskedFor(t *testing.T) {
 		t.Errorf("got %q", b)
 	}
 	_ = far.SetReadDeadline(time.Now().Add(10 * time.Second))
-	if _, err := far.Read(make([]byte, 1)); err != io.EOF {
+	if _, err := far.Read(make([]byte, 1)); !errors.Is(err, io.EOF) {
 		t.Errorf("the tunnel stays open: %v", err)
 	}
 }

@@ -375,7 +375,7 @@ func TestClientGoneCancels(t *testing.T) {
 			}
 			select {
 			case err := <-cause:
-				if err != ErrClientGone {
+				if !errors.Is(err, ErrClientGone) {
 					t.Errorf("cause: %v", err)
 				}
 			case <-time.After(10 * time.Second):
