@@ -39,7 +39,7 @@ func TestNeedsAndCheck(t *testing.T) {
 		{label.Values{"guard.realm": "x", "guard": "u"}, ""},
 		{label.Values{"guard.realm": "x", "guard": ""}, "portway.guard: is empty; give it a value or remove it"},
 		{label.Values{"any": "x", "high": "2"}, ""},
-		{label.Values{"any": "x"}, "portway.any: does nothing without portway.low; add portway.low, or remove this one"},
+		{label.Values{"any": "x"}, "portway.any: does nothing without portway.low or portway.high; add portway.low, or remove this one"},
 		{label.Values{"low": "5", "high": "2"}, "portway.high: is below low; for example portway.high: 9"},
 		{label.Values{"low": "50"}, ""}, // high is not given, so there is nobody to blame
 		{label.Values{"low": "x", "high": "0"}, "portway.low: \"x\" is not a whole number; write a whole number of 0 or more"},

@@ -182,8 +182,13 @@ func (s *Set) read(o Option, parse func(value string) error) {
 		return
 	}
 	if len(o.Needs) > 0 && !slices.ContainsFunc(o.Needs, s.given) {
-		other := s.key(o.Needs[0])
-		s.report(o, &Error{Why: "does nothing without " + other, Fix: "add " + other + ", or remove this one", Safe: true})
+		others := make([]string, len(o.Needs))
+		for i, other := range o.Needs {
+			others[i] = s.key(other)
+		}
+		s.report(o, &Error{
+			Why: "does nothing without " + strings.Join(others, " or "), Fix: "add " + others[0] + ", or remove this one", Safe: true,
+		})
 		return
 	}
 	if o.Secret {

@@ -1,0 +1,143 @@
+package middleware
+
+import (
+	"regexp"
+	"slices"
+	"strings"
+
+	"portway/label"
+	"portway/proxy/exchange"
+)
+
+// change is one thing to do with the fields of a message.
+type change struct {
+	kind  changeKind
+	name  []byte // as written
+	lower string
+	value template
+}
+
+type changeKind uint8
+
+const (
+	setField    changeKind = iota // one line with the value, whatever was there
+	addField                      // one more line
+	removeField                   // no line
+)
+
+// fieldsType is how labels name the type of a list of changes.
+const fieldsType = "fields, one a line"
+
+// parseChanges reads lines of the forms "Name: value", "+Name: value" and "-Name".
+func parseChanges(text string) ([]change, error) {
+	var all []change
+	for line := range strings.Lines(text) {
+		if line = strings.TrimSpace(line); line == "" {
+			continue
+		}
+		c, err := parseChange(line)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, c)
+	}
+	return all, nil
+}
+
+func parseChange(line string) (change, error) {
+	var c change
+	rest := line
+	switch line[0] {
+	case '+':
+		c.kind, rest = addField, line[1:]
+	case '-':
+		c.kind, rest = removeField, line[1:]
+	}
+	name, value, colon := strings.Cut(rest, ":")
+	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
+	wrong := func(why, fix string) (change, error) {
+		return change{}, &label.Error{Why: label.Quote(line) + " " + why, Fix: fix}
+	}
+	switch {
+	case !validName(name):
+		return wrong("has no proper name for a field", "write Name: value to set a field, +Name: value to add one, -Name to remove it")
+	case ofConnection(name):
+		return wrong("is about a field of the connection, which Portway writes itself", "remove it")
+	case c.kind == removeField && colon:
+		return wrong("removes a field, and has a value too", "write -"+name)
+	case c.kind != removeField && value == "":
+		return wrong("has no value", "write "+name+": value, or -"+name+" to remove the field")
+	case !validText(value):
+		return wrong("has a control character in its value", "remove it")
+	case twoFieldsRE.MatchString(value):
+		return wrong("looks like two fields in one line", "give each field a line of its own")
+	}
+	c.name, c.lower = []byte(name), strings.ToLower(name)
+	var err error
+	c.value, err = parseTemplate(value)
+	return c, err
+}
+
+// twoFieldsRE finds a second field behind a comma, by which most lists of labels
+// are written: it must not become a part of the first one's value.
+var twoFieldsRE = regexp.MustCompile(`,\s*[-+]?[A-Za-z][A-Za-z0-9-]*:\s`)
+
+// ofConnection tells whether a field is about one connection or the framing on it.
+// Host is not among them, since it can be changed as Request.Authority.
+func ofConnection(name string) bool {
+	return slices.Contains([]string{
+		"connection", "content-length", "expect", "keep-alive", "proxy-connection", "te", "trailer", "transfer-encoding", "upgrade",
+	}, strings.ToLower(name))
+}
+
+// apply makes the changes to fields of ex.
+func apply(changes []change, fields *exchange.Fields, ex *exchange.Exchange) {
+	for i := range changes {
+		c := &changes[i]
+		if c.kind != addField {
+			remove(fields, c.lower)
+		}
+		if c.kind != removeField {
+			fields.Add(c.name, c.value.value(ex))
+		}
+	}
+}
+
+// remove drops a field, and those that applications behind CGI or WSGI take for it,
+// since "_" stands for "-" there: a client must not be able to add to what is set
+// here. name is in lower case.
+func remove(fields *exchange.Fields, name string) {
+	fields.DelFunc(func(n, _ []byte) bool { return sameField(n, name) })
+}
+
+func sameField(b []byte, name string) bool {
+	if len(b) != len(name) {
+		return false
+	}
+	for i := range len(name) {
+		c, want := b[i], name[i]
+		switch {
+		case 'A' <= c && c <= 'Z':
+			c += 'a' - 'A'
+		case c == '_':
+			c = '-'
+		}
+		if want == '_' {
+			want = '-'
+		}
+		if c != want {
+			return false
+		}
+	}
+	return true
+}
+
+// validName tells whether s can name a field: tchar of RFC 9110 section 5.6.2.
+func validName(s string) bool {
+	return s != "" && strings.Trim(s, "!#$%&'*+-.^_`|~0123456789abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ") == ""
+}
+
+// validText tells whether s can be the value of a field (RFC 9110 section 5.5).
+func validText(s string) bool {
+	return !strings.ContainsFunc(s, func(r rune) bool { return r < ' ' && r != '\t' || r == 0x7f })
+}

@@ -1,0 +1,78 @@
+package middleware
+
+import (
+	"bytes"
+	"html"
+	"net/http"
+	"time"
+
+	"portway/label"
+	"portway/proxy/exchange"
+)
+
+// maintenance tells visitors that the site is being worked on, and lets those in who
+// work on it.
+type maintenance struct {
+	on      bool
+	message string
+	retry   time.Duration
+	allow   ranges
+}
+
+var _ Middleware = (*maintenance)(nil)
+
+// Labels binds maintenance and its details.
+func (m *maintenance) Labels(s *label.Set) {
+	s.Bool(&m.on, "maintenance", false,
+		"Answer with 503 and a page that says that the site is being worked on.", label.Example("true"))
+	s.String(&m.message, "maintenance.message", "This site is being worked on. It will be back soon.",
+		"What that page says.", label.Needs("maintenance"), label.Example("Back at 10 o'clock."))
+	s.Duration(&m.retry, "maintenance.retry-after", 5*time.Minute,
+		"When clients and search engines should come back.", label.Needs("maintenance"), label.Example("1h"))
+	s.Each("maintenance.allow",
+		"Clients with these addresses get in. Addresses, ranges, or `private` for all that are not public.",
+		m.allow.add, label.Needs("maintenance"), label.Example("192.168.0.0/16"))
+}
+
+// Wrap answers, if the site is being worked on.
+func (m *maintenance) Wrap(next exchange.Handler) exchange.Handler {
+	if !m.on {
+		return next
+	}
+	allow, retry := m.allow, m.retry
+	text := []byte(m.message + "\n")
+	page := []byte(maintenancePage(m.message))
+	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
+		if ex.ClientIP.IsValid() && allow.contain(ex.ClientIP) {
+			next.Serve(ex)
+			return
+		}
+		if bytes.Contains(ex.Request.Fields.Get("accept"), []byte("text/html")) {
+			answer(ex, http.StatusServiceUnavailable, "text/html; charset=utf-8", page)
+		} else {
+			answer(ex, http.StatusServiceUnavailable, plainText, text)
+		}
+		ex.Response.Fields.AddString("Cache-Control", "no-store")
+		retryAfter(ex, retry)
+	})
+}
+
+func maintenancePage(message string) string {
+	return `<!DOCTYPE html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<meta name="robots" content="noindex">
+<title>Maintenance</title>
+<style>
+:root { color-scheme: light dark }
+body { font: 1.25rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 18vh auto 0; padding: 0 1.5rem }
+</style>
+</head>
+<body>
+<p>` + html.EscapeString(message) + `</p>
+</body>
+</html>
+`
+}

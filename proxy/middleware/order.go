@@ -1,0 +1,51 @@
+package middleware
+
+import "portway/label"
+
+// All makes every middleware for one route, in the order in which requests pass
+// them. Responses pass them the other way round, and so does the answer that one of
+// them gives instead of the origin: it passes only those above it.
+//
+// The order is part of what protects a site, and is the same for all routes:
+//
+//   - What belongs to every answer, also to a refusal, is on top: the request's ID,
+//     compression, which must see a response as it will be sent, and the fields that
+//     tell browsers how to treat the site. Those that a user writes (response-headers)
+//     come after the presets on the way back, so that they have the last word.
+//   - ip comes before all that answers: whoever is not allowed learns nothing.
+//   - cors is before whatever may refuse, since a browser shows a script the reason
+//     of a refusal only with these fields, and sends preflights without credentials.
+//   - redirect is before auth, so that nobody gives a password to a name that only
+//     points to another one, and before rate-limit, since a redirect costs nothing.
+//   - maintenance is before what counts or asks: visitors need no password to be told.
+//   - rate-limit is before basic-auth, so that it also limits guessing.
+//   - basic-auth is before all that acts on behalf of a visitor, and above all before
+//     paths are changed: what is protected is what the client asked for.
+//   - max-in-flight is behind it, so that strangers cannot take the places of users.
+//   - max-body is behind it too: strangers get no other answer than that of basic-auth.
+//   - request-headers is before paths are changed, so that {path} is the client's.
+//   - Paths: first a prefix is taken off, then one put in front, and rewrite sees what
+//     the origin would get.
+//   - respond is last, since it stands for the origin.
+func All() []label.Binder {
+	return []label.Binder{
+		&requestID{},
+		&compress{},
+		&responseHeaders{},
+		&securityHeaders{},
+		&hsts{},
+		&ipFilter{},
+		&cors{},
+		&redirect{},
+		&maintenance{},
+		&rateLimit{},
+		&basicAuth{},
+		&maxInFlight{},
+		&maxBody{},
+		&requestHeaders{},
+		&stripPrefix{},
+		&addPrefix{},
+		&rewrite{},
+		&respond{},
+	}
+}

@@ -1,0 +1,141 @@
+package middleware
+
+import (
+	"bytes"
+	"regexp"
+	"strings"
+
+	"portway/label"
+	"portway/proxy/exchange"
+)
+
+// placeholder is something that is known of a request.
+type placeholder struct {
+	name   string
+	append func(b []byte, ex *exchange.Exchange) []byte
+}
+
+// placeholders are what {…} can stand for in values of fields.
+var placeholders = []placeholder{
+	{"client_ip", func(b []byte, ex *exchange.Exchange) []byte {
+		if !ex.ClientIP.IsValid() {
+			return b
+		}
+		return ex.ClientIP.AppendTo(b)
+	}},
+	{"host", func(b []byte, ex *exchange.Exchange) []byte {
+		name, _ := splitPort(clientHost(ex))
+		return append(b, name...)
+	}},
+	{"method", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Method...) }},
+	{"path", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Path...) }},
+	{"query", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Query...) }},
+	{"request_id", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.RequestID()...) }},
+	{"route", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.RouteName...) }},
+	{"scheme", func(b []byte, ex *exchange.Exchange) []byte { return append(b, clientScheme(ex)...) }},
+	{"uri", func(b []byte, ex *exchange.Exchange) []byte { return appendURI(b, &ex.Request) }},
+}
+
+// template is a text with placeholders. It holds no functions, so that equal ones
+// are equal for reflect.DeepEqual.
+type template []piece
+
+// piece is some text and then a placeholder.
+type piece struct {
+	text []byte
+	then int // index in placeholders; -1: none
+}
+
+var placeholderRE = regexp.MustCompile(`\{([a-z_]+)\}`)
+
+// parseTemplate reads text. A word in braces is a placeholder; braces around
+// anything else, as in JSON, are text.
+func parseTemplate(text string) (template, error) {
+	var t template
+	from := 0
+	for _, m := range placeholderRE.FindAllStringSubmatchIndex(text, -1) {
+		name := text[m[2]:m[3]]
+		i := findPlaceholder(name)
+		if i < 0 {
+			return nil, unknownPlaceholder(name)
+		}
+		t = append(t, piece{[]byte(text[from:m[0]]), i})
+		from = m[1]
+	}
+	if from < len(text) || t == nil {
+		t = append(t, piece{[]byte(text[from:]), -1})
+	}
+	return t, nil
+}
+
+func findPlaceholder(name string) int {
+	for i, p := range placeholders {
+		if p.name == name {
+			return i
+		}
+	}
+	return -1
+}
+
+func unknownPlaceholder(name string) error {
+	var names []string
+	for _, p := range placeholders {
+		names = append(names, "{"+p.name+"}")
+	}
+	fix := "write one of " + strings.Join(names, ", ")
+	if near := label.Nearest("{"+name+"}", names); near != "" {
+		fix = "did you mean " + near + "?"
+	}
+	return &label.Error{Why: "{" + name + "} is no placeholder", Fix: fix}
+}
+
+// value is the text for ex, valid as long as ex.
+func (t template) value(ex *exchange.Exchange) []byte {
+	if len(t) == 1 && t[0].then < 0 {
+		return t[0].text
+	}
+	from := len(ex.Memory)
+	for i := range t {
+		ex.Memory = append(ex.Memory, t[i].text...)
+		if t[i].then >= 0 {
+			ex.Memory = placeholders[t[i].then].append(ex.Memory, ex)
+		}
+	}
+	return taken(ex, from)
+}
+
+// clientHost is the host that the client asked for, perhaps with a port. The proxy
+// has put it into X-Forwarded-Host, as trusted proxies in front of it report it,
+// before any middleware runs.
+func clientHost(ex *exchange.Exchange) []byte {
+	if host := ex.Request.Fields.Get("x-forwarded-host"); len(host) > 0 {
+		return host
+	}
+	return ex.Request.Authority
+}
+
+// clientScheme is "https" or "http", as the client used it: see clientHost.
+func clientScheme(ex *exchange.Exchange) string {
+	proto := ex.Request.Fields.Get("x-forwarded-proto")
+	if proto != nil && exchange.EqualFold(proto, "https") || proto == nil && ex.Conn != nil && ex.Conn.TLS != nil {
+		return "https"
+	}
+	return "http"
+}
+
+// splitPort cuts an authority before the colon of its port.
+func splitPort(authority []byte) (name, port []byte) {
+	if i := bytes.LastIndexByte(authority, ':'); i >= 0 && bytes.IndexByte(authority[i:], ']') < 0 {
+		return authority[:i], authority[i:]
+	}
+	return authority, nil
+}
+
+// appendURI appends path and query.
+func appendURI(b []byte, q *exchange.Request) []byte {
+	b = append(b, q.Path...)
+	if q.HasQuery {
+		b = append(append(b, '?'), q.Query...)
+	}
+	return b
+}
