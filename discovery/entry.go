@@ -73,7 +73,7 @@ func (w *watcher) onEvent(m events.Message) {
 	}
 	e := w.entries[id]
 	if e == nil {
-		if m.Type != events.ContainerEventType || gone(m.Action) || !w.ours(m.Actor.Attributes) {
+		if m.Type != events.ContainerEventType || !w.ours(m.Actor.Attributes) {
 			return
 		}
 		e = w.add(id, m.Actor.Attributes["name"])
@@ -99,9 +99,6 @@ func (w *watcher) onEvent(m events.Message) {
 	e.seq++
 	w.inspect(e)
 }
-
-// gone tells whether an event is the last that there is about a container.
-func gone(a events.Action) bool { return a == events.ActionDestroy || a == events.ActionRemove }
 
 // onKill takes a container out of service as soon as it is told to stop: the
 // event comes before the signal has had any effect. It stays out until it ends,

@@ -271,18 +271,19 @@ func (c *fakeContainer) documents() (summary, response json.RawMessage) {
 
 // tables collects what Watch emits.
 type tables struct {
-	tb   testing.TB
-	w    *watcher
-	mu   sync.Mutex
-	all  []*route.Table
-	more chan struct{}
-	stop func()
+	tb    testing.TB
+	w     *watcher
+	limit time.Duration // for until
+	mu    sync.Mutex
+	all   []*route.Table
+	more  chan struct{}
+	stop  func()
 }
 
 // start runs a watcher until the test ends, or stop is called.
 func start(tb testing.TB, cfg Config, hints ...string) *tables {
 	tb.Helper()
-	ts := &tables{tb: tb, more: make(chan struct{}, 1)}
+	ts := &tables{tb: tb, limit: 45 * time.Second, more: make(chan struct{}, 1)}
 	w := newWatcher(cfg, func(t *route.Table) {
 		ts.mu.Lock()
 		ts.all = append(ts.all, t)
@@ -330,8 +331,7 @@ func (ts *tables) forget() {
 // until waits for a table that satisfies ok.
 func (ts *tables) until(what string, ok func(*route.Table) bool) *route.Table {
 	ts.tb.Helper()
-	const limit = 45 * time.Second
-	timeout := time.After(limit)
+	timeout := time.After(ts.limit)
 	for {
 		if t, _ := ts.last(); t != nil && ok(t) {
 			return t
@@ -340,7 +340,7 @@ func (ts *tables) until(what string, ok func(*route.Table) bool) *route.Table {
 		case <-ts.more:
 		case <-timeout:
 			t, n := ts.last()
-			ts.tb.Fatalf("no table %s within %v; the last of %d:\n%s", what, limit, n, dump(t))
+			ts.tb.Fatalf("no table %s within %v; the last of %d:\n%s", what, ts.limit, n, dump(t))
 		}
 	}
 }

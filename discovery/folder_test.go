@@ -21,7 +21,14 @@ func hostsOf(t *route.Table) []string {
 	return all
 }
 
-// wait waits for a table with exactly these hosts and no Problem.
+// watchFolder is for tests in which no change may wait for the next poll.
+func watchFolder(t *testing.T, dir string) *tables {
+	ts := start(t, Config{Static: dir})
+	ts.limit = pollEvery / 2
+	return ts
+}
+
+// hosts waits for a table with exactly these hosts and no Problem.
 func (ts *tables) hosts(want ...string) *route.Table {
 	ts.tb.Helper()
 	return ts.until("with "+strings.Join(want, ", "), func(t *route.Table) bool {
@@ -50,7 +57,7 @@ func TestStaticFilesChange(t *testing.T) {
 	dir := t.TempDir()
 	file := filepath.Join(dir, "a.yaml")
 	write(t, file, site("one.test"))
-	ts := start(t, Config{Static: dir})
+	ts := watchFolder(t, dir)
 	ts.hosts("one.test")
 
 	write(t, file, site("two.test")) // in place, as from a shell
@@ -78,7 +85,7 @@ func TestStaticLastGoodVersionStays(t *testing.T) {
 	file := filepath.Join(dir, "a.yaml")
 	write(t, file, site("one.test"))
 	write(t, filepath.Join(dir, "b.yaml"), site("other.test"))
-	ts := start(t, Config{Static: dir})
+	ts := watchFolder(t, dir)
 	ts.hosts("one.test", "other.test")
 
 	write(t, file, "r: {host: one.test, to: [http://192.0.2.1") // half-written
@@ -108,7 +115,7 @@ func TestStaticFolderComesLater(t *testing.T) {
 	t.Parallel()
 	top := t.TempDir()
 	dir := filepath.Join(top, "etc", "routes")
-	ts := start(t, Config{Static: dir})
+	ts := watchFolder(t, dir)
 	ts.hosts()
 	must(t, os.Mkdir(filepath.Join(top, "etc"), 0o700))
 	must(t, os.Mkdir(dir, 0o700))
@@ -128,7 +135,7 @@ func TestStaticSymlinkSwap(t *testing.T) {
 	}
 	version("..2026_01", "one.test")
 	must(t, os.Symlink(filepath.Join("..data", "a.yaml"), filepath.Join(dir, "a.yaml")))
-	ts := start(t, Config{Static: dir})
+	ts := watchFolder(t, dir)
 	ts.hosts("one.test")
 	version("..2026_02", "two.test")
 	must(t, os.RemoveAll(filepath.Join(dir, "..2026_01")))
@@ -149,7 +156,7 @@ func TestStaticLinks(t *testing.T) {
 	write(t, filepath.Join(top, "v2", "a.yaml"), site("three.test"))
 	dir := filepath.Join(top, "routes")
 	must(t, os.Symlink("v1", dir))
-	ts := start(t, Config{Static: dir})
+	ts := watchFolder(t, dir)
 	ts.hosts("one.test")
 	write(t, target+".tmp", site("two.test"))
 	must(t, os.Rename(target+".tmp", target))

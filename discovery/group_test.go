@@ -59,6 +59,10 @@ func TestWhoHasAHostKeepsIt(t *testing.T) {
 			t.Errorf("the newcomer is not told:\n%s", dump(table))
 		}
 
+		other := newContainer("other", "portway.host=other.test")
+		f.put(other)
+		f.event(other, events.ActionStart)
+		want("after there were others", "holder")
 		f.hangUp(nil)
 		want("after the engine was away", "holder")
 
@@ -93,6 +97,31 @@ func TestOlderContainerHasTheHostAtStart(t *testing.T) {
 		ts := start(t, Config{Engine: f})
 		if got := servedBy(ts.settle(), "app.test"); got != "container:e/default" {
 			t.Errorf("app.test is served by %s", got)
+		}
+	})
+}
+
+// The same if the engine is so slow about the older container that the younger
+// one had to be served before.
+func TestOlderContainerIsSlow(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeEngine()
+		older, younger := newContainer("older", "portway.host=app.test"), newContainer("younger", "portway.host=app.test")
+		f.put(older, younger)
+		f.setFault(func(_ context.Context, call, id string) error {
+			if call == "inspect" && id == older.id {
+				time.Sleep(3 * time.Second)
+			}
+			return nil
+		})
+		ts := start(t, Config{Engine: f})
+		time.Sleep(2 * time.Second)
+		if got := servedBy(ts.settle(), "app.test"); got != "container:younger/default" {
+			t.Errorf("at first app.test is served by %s", got)
+		}
+		time.Sleep(time.Second)
+		if got := servedBy(ts.settle(), "app.test"); got != "container:older/default" {
+			t.Errorf("then app.test is served by %s", got)
 		}
 	})
 }

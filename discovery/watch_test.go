@@ -199,11 +199,75 @@ func TestIgnoredStopSignal(t *testing.T) {
 		synctest.Wait()
 		f.event(c, events.ActionKill, "signal", "15")
 		time.Sleep(39 * time.Second)
+		f.event(c, events.ActionHealthStatus) // still running, that is: still stopping
+		synctest.Wait()
 		table, _ := ts.last()
 		wantStates(t, table, "container:app/default", map[string]route.State{"app": route.Stopping})
 		time.Sleep(2 * time.Second)
 		table, _ = ts.last()
 		wantStates(t, table, "container:app/default", map[string]route.State{"app": route.Ready})
+	})
+}
+
+// A container that dies is taken out by the event alone, and one that is back
+// before anybody could look is as good as new.
+func TestDieAndRestartAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeEngine()
+		c := newContainer("app", "portway.host=app.test")
+		f.put(c)
+		ts := start(t, Config{Engine: f})
+		synctest.Wait()
+		time.Sleep(time.Second)
+		f.setFault(func(context.Context, string, string) error {
+			time.Sleep(50 * time.Millisecond)
+			return nil
+		})
+		f.event(c, events.ActionDie, "exitCode", "7")
+		synctest.Wait()
+		table, _ := ts.last()
+		wantStates(t, table, "container:app/default", map[string]route.State{"app": route.Stopped})
+		time.Sleep(time.Second)
+
+		f.event(c, events.ActionKill, "signal", "15")
+		f.event(c, events.ActionDie, "exitCode", "0")
+		c.startedAt = "second"
+		f.put(c)
+		f.event(c, events.ActionStart)
+		time.Sleep(time.Second)
+		table, _ = ts.last()
+		wantStates(t, table, "container:app/default", map[string]route.State{"app": route.Ready})
+	})
+}
+
+// What was in the middle of something when the engine went away is looked at
+// when it is back, even if it looks as before in the list.
+func TestEngineAwayInTheMiddle(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		f := newFakeEngine()
+		died, told := newContainer("died", "portway.host=died.test"), newContainer("told", "portway.host=told.test")
+		f.put(died, told)
+		ts := start(t, Config{Engine: f})
+		synctest.Wait()
+		f.setFault(func(ctx context.Context, _, _ string) error {
+			<-ctx.Done()
+			return ctx.Err()
+		})
+		f.event(told, events.ActionKill, "signal", "15")
+		f.event(died, events.ActionDie, "exitCode", "0")
+		time.Sleep(time.Second)
+		f.hangUp(errors.New("gone"))
+		time.Sleep(time.Minute)
+		table, _ := ts.last()
+		wantStates(t, table, "container:died/default", map[string]route.State{"died": route.Stopped})
+		wantStates(t, table, "container:told/default", map[string]route.State{"told": route.Stopping})
+		died.startedAt, told.startedAt = "second", "second"
+		f.put(died, told)
+		f.setFault(nil)
+		time.Sleep(20 * time.Second)
+		table, _ = ts.last()
+		wantStates(t, table, "container:died/default", map[string]route.State{"died": route.Ready})
+		wantStates(t, table, "container:told/default", map[string]route.State{"told": route.Ready})
 	})
 }
 
