@@ -8,6 +8,8 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"os"
+	"runtime"
 	"strings"
 	"testing"
 	"time"
@@ -189,5 +191,66 @@ func TestDrainDropsHandshakes(t *testing.T) {
 	}
 	if _, err := c.Read(make([]byte, 1)); err == nil {
 		t.Error("the connection is still open")
+	}
+}
+
+// After all kinds of exchanges, finished and not, no goroutine and no connection
+// is left.
+func TestNothingIsLeftBehind(t *testing.T) { // not parallel: it counts
+	files := func() int {
+		list, err := os.ReadDir("/proc/self/fd")
+		if err != nil {
+			t.Skip("NOT RUN: this system has no /proc")
+		}
+		return len(list)
+	}
+	goroutines, open := runtime.NumGoroutine(), files()
+	t.Run("traffic", func(t *testing.T) {
+		mux := http.NewServeMux()
+		mux.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) { _, _ = io.Copy(w, r.Body) })
+		mux.HandleFunc("/socket", echoSocket(t))
+		mux.HandleFunc("/endless", func(w http.ResponseWriter, r *http.Request) {
+			for r.Context().Err() == nil {
+				if _, err := w.Write(block); err != nil {
+					return
+				}
+			}
+		})
+		i := serve(t, []*route.Route{at("a.test", originAt(t, mux.ServeHTTP), deadAddress(t))})
+		ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+		defer cancel()
+		for _, client := range []*http.Client{i.client(t), i.client(t, onlyHTTP1)} {
+			for range 5 {
+				get(t, client, "https://a.test/")
+				if resp, err := client.Post("https://a.test/", "x/y", &pattern{size: 1 << 20}); err == nil {
+					_, _ = io.Copy(io.Discard, resp.Body)
+					_ = resp.Body.Close()
+				}
+				if resp, err := client.Get("https://a.test/endless"); err == nil {
+					_, _ = io.CopyN(io.Discard, resp.Body, 1<<20)
+					_ = resp.Body.Close()
+				}
+			}
+		}
+		for range 3 {
+			c, _, err := websocket.Dial(ctx, "wss://a.test/socket", &websocket.DialOptions{HTTPClient: i.client(t, onlyHTTP1)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = c.Write(ctx, websocket.MessageText, []byte("hello"))
+			_ = c.CloseNow()
+		}
+		if err := i.stop(); err != nil {
+			t.Error(err)
+		}
+	})
+	deadline := time.Now().Add(10 * time.Second)
+	for runtime.NumGoroutine() > goroutines || files() > open {
+		if time.Now().After(deadline) {
+			buf := make([]byte, 1<<20)
+			t.Fatalf("%d goroutines before, %d after; %d files before, %d after\n%s",
+				goroutines, runtime.NumGoroutine(), open, files(), buf[:runtime.Stack(buf, true)])
+		}
+		time.Sleep(10 * time.Millisecond)
 	}
 }

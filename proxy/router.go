@@ -105,7 +105,7 @@ func (s *Server) notFound(ex *exchange.Exchange, known bool) {
 func misdirected(ex *exchange.Exchange) bool {
 	c := ex.Conn
 	return c.TLS != nil && c.Protocol >= exchange.HTTP2 && c.TLS.ServerName != "" &&
-		!strings.EqualFold(c.TLS.ServerName, hostOf(ex.Request.Authority))
+		!strings.EqualFold(c.TLS.ServerName, string(hostOf(ex.Request.Authority)))
 }
 
 // barred answers requests for a site with HTTPS that came without, and those
@@ -116,7 +116,7 @@ func (s *Server) barred(ex *exchange.Exchange, r *route.Route, secure bool) bool
 		s.notFound(ex, false)
 	case secure && ex.Conn.TLS == nil: // a proxy in front has done it
 		return false
-	case s.hold(ex):
+	case s.hold(ex, r):
 	case secure:
 		return false
 	case s.httpsPort == 0: // HTTPS is switched off
@@ -129,11 +129,11 @@ func (s *Server) barred(ex *exchange.Exchange, r *route.Route, secure bool) bool
 
 // hold tells visitors of a site without a certificate why, instead of sending
 // them to one that their browser would not let them see.
-func (s *Server) hold(ex *exchange.Exchange) bool {
+func (s *Server) hold(ex *exchange.Exchange, r *route.Route) bool {
 	if s.cfg.Certs == nil {
 		return false
 	}
-	why, retry, hold := s.cfg.Certs.Hold(hostOf(ex.Request.Authority))
+	why, retry, hold := s.cfg.Certs.Hold(siteName(ex.Request.Authority, r))
 	if hold {
 		s.fail(ex, page{status: http.StatusServiceUnavailable, title: "No certificate yet", why: why, retry: max(retry, time.Second)}, nil)
 	}
@@ -166,11 +166,23 @@ func bareHost(authority []byte) []byte {
 	return authority
 }
 
-// hostOf is authority in lower case, without port, trailing dot, and brackets.
-func hostOf(authority []byte) string {
+// hostOf is authority without port, trailing dot, and brackets.
+func hostOf(authority []byte) []byte {
 	host := bytes.TrimSuffix(bareHost(authority), []byte("."))
 	if n := len(host); n > 1 && host[0] == '[' && host[n-1] == ']' {
 		host = host[1 : n-1]
+	}
+	return host
+}
+
+// siteName is the host of authority in lower case: the route's own string, if it
+// is not a wildcard's, since a new one would be made for every request.
+func siteName(authority []byte, r *route.Route) string {
+	host := hostOf(authority)
+	for _, h := range r.Hosts {
+		if exchange.EqualFold(host, h) {
+			return h
+		}
 	}
 	return strings.ToLower(string(host))
 }

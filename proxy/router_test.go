@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"strings"
 	"testing"
 	"time"
 
+	"portway/proxy/exchange"
 	"portway/route"
 )
 
@@ -208,15 +210,45 @@ func TestHTTPSInFrontOfUs(t *testing.T) {
 	}
 }
 
-func TestHostOf(t *testing.T) {
+func TestSiteName(t *testing.T) {
 	t.Parallel()
+	r := &route.Route{Hosts: []string{"a.test", "*.b.test"}}
 	for in, want := range map[string]string{
-		"a.test": "a.test", "A.Test:80": "a.test", "a.test.": "a.test", "a.test.:80": "a.test",
+		"a.test": "a.test", "A.Test:80": "a.test", "a.test.": "a.test", "a.test.:80": "a.test", "X.b.test:1": "x.b.test",
 		"[::1]": "::1", "[::1]:80": "::1", "": "", ":80": "", "[": "[", "127.0.0.1:1": "127.0.0.1",
 	} {
-		if got := hostOf([]byte(in)); got != want {
-			t.Errorf("hostOf(%q) = %q, want %q", in, got, want)
+		if got := siteName([]byte(in), r); got != want {
+			t.Errorf("siteName(%q) = %q, want %q", in, got, want)
 		}
+	}
+}
+
+// From the front to the origin's pool and back, we allocate nothing.
+func TestServingDoesNotAllocate(t *testing.T) {
+	f := newFakes(t)
+	f.cfg.Certs = newTestCerts(t)
+	f.pools["one:80"] = &fakePool{serve: func(ex *exchange.Exchange) error {
+		ex.Response.Status = http.StatusOK
+		return nil
+	}}
+	f.set(with(at("a.test", "one:80"), func(r *route.Route) { r.HTTPS = route.Redirect }))
+	conn := &exchange.Conn{TLS: &tls.ConnectionState{ServerName: "a.test"}, Remote: netip.MustParseAddrPort("192.0.2.1:99")}
+	method, authority, path := []byte(http.MethodGet), []byte("A.test:8443"), []byte("/x")
+	ex := exchange.Get()
+	work := func() {
+		ex.Conn, ex.Memory = conn, ex.Memory[:0]
+		ex.Request.Method, ex.Request.Authority, ex.Request.Path = method, authority, path
+		f.serve(ex)
+		if ex.Response.Status != http.StatusOK {
+			t.Errorf("status %d", ex.Response.Status)
+		}
+		ex.Finish(0, nil)
+		exchange.Put(ex)
+		ex = exchange.Get()
+	}
+	work()
+	if n := testing.AllocsPerRun(1000, work); n > 0 && !raceDetector {
+		t.Errorf("%v allocations, want 0", n)
 	}
 }
 

@@ -229,6 +229,9 @@ var _ exchange.DoneFunc = (*Server)(nil)
 // Done says what went wrong after the head of a response was sent.
 func (s *Server) Done(ex *exchange.Exchange, sent int64, err error) {
 	cause := ex.Canceled()
+	if err == nil && cause == nil {
+		return
+	}
 	if p := (*exchange.PanicError)(nil); errors.As(cause, &p) {
 		s.logPanic(ex, p)
 		return
