@@ -46,7 +46,7 @@ func TestChurn(t *testing.T) {
 	stay := map[string]string{"portway.host": "stay.test"}
 	for i := range 2 {
 		engine.Run(t, dockertest.Spec{
-			Image: whoamiImage, Networks: []string{network}, Labels: merge(stay, dockertest.Compose("churn", "stay", i+1, nil)),
+			Image: whoamiImage, Networks: []string{network}, Labels: merge(stay, dockertest.Compose("churn", "stay", i+1, nil)), Change: unchecked,
 		})
 	}
 	proxy := engine.Run(t, dockertest.Spec{
@@ -83,7 +83,7 @@ func TestChurn(t *testing.T) {
 	sites := make([]*dockertest.Container, visitors)
 	for i := range sites {
 		sites[i] = engine.Create(t, dockertest.Spec{
-			Image: whoamiImage, Networks: []string{network}, Labels: map[string]string{"portway.host": fmt.Sprintf("visitor%d.test", i)},
+			Image: whoamiImage, Networks: []string{network}, Labels: map[string]string{"portway.host": fmt.Sprintf("visitor%d.test", i)}, Change: unchecked,
 		})
 	}
 	for _, s := range sites {
@@ -114,6 +114,12 @@ func TestChurn(t *testing.T) {
 	if load.answered.Load() < inFlight {
 		t.Errorf("only %d requests were answered", load.answered.Load())
 	}
+}
+
+// unchecked switches health checks off: one process a second and container would
+// leave little of a small machine to the test.
+func unchecked(c *container.Config, _ *container.HostConfig) {
+	c.Healthcheck = &container.HealthConfig{Test: []string{"NONE"}}
 }
 
 // flock is many requests at once, each on a connection of its own that is used
