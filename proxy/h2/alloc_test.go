@@ -85,10 +85,15 @@ func newLoader(t testing.TB, s *Server, post bool) *loader {
 	var b bytes.Buffer
 	enc := hpack.NewEncoder(&b)
 	fields := []hpack.HeaderField{
-		{Name: ":method", Value: "GET"}, {Name: ":scheme", Value: "https"}, {Name: ":authority", Value: "www.example.com"},
-		{Name: ":path", Value: "/index.html?x=y"}, {Name: "user-agent", Value: "Mozilla/5.0 (X11; Linux x86_64)"},
-		{Name: "accept", Value: "text/html,application/xhtml+xml,*/*;q=0.8"}, {Name: "accept-encoding", Value: "gzip, deflate, br"},
-		{Name: "cookie", Value: "session=0123456789abcdef"}, {Name: "cookie", Value: "theme=dark"},
+		{Name: ":method", Value: "GET"},
+		{Name: ":scheme", Value: "https"},
+		{Name: ":authority", Value: "www.example.com"},
+		{Name: ":path", Value: "/index.html?x=y"},
+		{Name: "user-agent", Value: "Mozilla/5.0 (X11; Linux x86_64)"},
+		{Name: "accept", Value: "text/html,application/xhtml+xml,*/*;q=0.8"},
+		{Name: "accept-encoding", Value: "gzip, deflate, br"},
+		{Name: "cookie", Value: "session=0123456789abcdef"},
+		{Name: "cookie", Value: "theme=dark"},
 	}
 	if post {
 		fields[0].Value = "POST"
@@ -181,6 +186,9 @@ func TestAllocations(t *testing.T) {
 // TestIdleMemory looks at what a connection holds that has been used and is
 // idle: the goal is 20 KiB with TLS.
 func TestIdleMemory(t *testing.T) {
+	if raceEnabled {
+		t.Skip("stacks are larger under the race detector")
+	}
 	const conns = 200
 	s := &Server{Handler: canned}
 	before := inUse()

@@ -18,9 +18,10 @@ import (
 	"portway/proxy/exchange"
 )
 
-// client returns x/net's HTTP/2 client for ts, over TLS.
+// client returns Go's HTTP/2 client for ts, over TLS.
 func (ts *testServer) client(t testing.TB) (*http.Client, string) {
-	tr := &http2.Transport{TLSClientConfig: clientTLS(), DisableCompression: true}
+	tr := &http.Transport{TLSClientConfig: clientTLS(), DisableCompression: true, Protocols: new(http.Protocols)}
+	tr.Protocols.SetHTTP2(true)
 	t.Cleanup(tr.CloseIdleConnections)
 	return &http.Client{Transport: tr}, "https://" + ts.addr
 }
@@ -84,8 +85,10 @@ func TestResponses(t *testing.T) {
 		"/fields": func(ex *exchange.Exchange) {
 			text(ex, 200, "")
 			f := &ex.Response.Fields
-			for _, l := range []string{"Set-Cookie: a=b", "Set-Cookie: c=d", "X-UPPER: Case Kept", "Connection: close", "Keep-Alive: 1",
-				"Transfer-Encoding: chunked", "Upgrade: h2c", "Proxy-Connection: x", "Content-Length: 77", "Bad Name: x", "X-Split: a\r\nb: c", "X-Nul: \x00"} {
+			for _, l := range []string{
+				"Set-Cookie: a=b", "Set-Cookie: c=d", "X-UPPER: Case Kept", "Connection: close", "Keep-Alive: 1",
+				"Transfer-Encoding: chunked", "Upgrade: h2c", "Proxy-Connection: x", "Content-Length: 77", "Bad Name: x", "X-Split: a\r\nb: c", "X-Nul: \x00",
+			} {
 				name, value, _ := strings.Cut(l, ": ")
 				f.AddString(name, value)
 			}
@@ -221,13 +224,13 @@ func TestInterim(t *testing.T) {
 			return nil
 		},
 	}
-	req, _ := http.NewRequestWithContext(httptrace.WithClientTrace(context.Background(), trace), "POST", url+"/", strings.NewReader("content"))
+	req, _ := http.NewRequestWithContext(httptrace.WithClientTrace(context.Background(), trace), http.MethodPost, url+"/", strings.NewReader("content"))
 	res, err := client.Do(req)
 	if err != nil {
 		t.Fatal(err)
 	}
 	_ = res.Body.Close()
-	if got := strings.Join(seen, ", "); res.StatusCode != 200 || got != "103 [</style.css>; rel=preload]" {
+	if got := strings.Join(seen, ", "); res.StatusCode != http.StatusOK || got != "103 [</style.css>; rel=preload]" {
 		t.Errorf("%d after %q", res.StatusCode, got)
 	}
 
@@ -351,7 +354,7 @@ func TestEventsAreNotHeldBack(t *testing.T) {
 	client, url := ts.client(t)
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	req, _ := http.NewRequestWithContext(ctx, "GET", url+"/", nil)
+	req, _ := http.NewRequestWithContext(ctx, http.MethodGet, url+"/", nil)
 	res, err := client.Do(req) // returns at the head
 	if err != nil {
 		t.Fatal(err)

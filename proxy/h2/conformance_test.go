@@ -53,6 +53,22 @@ func TestConformance(t *testing.T) {
 		{"integer that overflows", compress, func(c *rawClient) {
 			c.headers(1, true, append(c.get(), 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0x01))
 		}},
+		{"table size updates at the front", "head 1 200", func(c *rawClient) {
+			c.headers(1, true, append([]byte{0x20, 0x3f, 0xe1, 0x1f}, c.get()...))
+		}},
+		{"literals of all kinds, new names and old, plain and Huffman", "head 1 200", func(c *rawClient) {
+			b := []byte{0x82, 0x87, 0x84, 0x41, 0x01, 'a'} // indexed; :authority added
+			for kind, prefix := range map[byte]uint8{0x40: 6, 0x00: 4, 0x10: 4} {
+				b = append(b, kind, 0x01, 'x', 0x01, 'y')          // name spelled out
+				b = append(b, kind, 0x81, 0xf3, 0x81, 0xf5)        // the same by Huffman
+				b = append(b, appendInt(nil, kind, prefix, 15)...) // an indexed name
+				b = append(b, 0x01, 'z')
+				if kind == 0x40 {
+					b = append(b, 0xbe) // what was added last
+				}
+			}
+			c.headers(1, true, b)
+		}},
 		{"block in three pieces", "head 1 200", func(c *rawClient) {
 			b := c.get()
 			c.raw(frame(frameHeaders, flagEndStream, 1, string(b[:2])) + frame(frameContinuation, 0, 1, string(b[2:5])) + frame(frameContinuation, flagEndHeaders, 1, string(b[5:])))
@@ -152,6 +168,9 @@ func TestConformance(t *testing.T) {
 		{"WINDOW_UPDATE of 3 bytes", size, func(c *rawClient) { c.raw(frame(frameWindowUpdate, 0, 0, "\x00\x00\x01")) }},
 		{"connection window beyond 2^31-1", flow, func(c *rawClient) { c.raw(frame(frameWindowUpdate, 0, 0, "\x7f\xff\xff\xff")) }},
 		{"stream window beyond 2^31-1", "rst 1 FLOW_CONTROL_ERROR", func(c *rawClient) { open(c); c.raw(frame(frameWindowUpdate, 0, 1, "\x7f\xff\xff\xff")) }},
+
+		{"GOAWAY with an unknown code is fine", "ping ack", func(c *rawClient) { c.raw(frame(frameGoAway, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\xff")); c.alive() }},
+		{"RST_STREAM with an unknown code is fine", "ping ack", func(c *rawClient) { open(c); c.raw(frame(frameRSTStream, 0, 1, "\x00\x00\x00\xff")); c.alive() }},
 
 		// Section 8: messages.
 		{"second HEADERS without END_STREAM", "rst 1 PROTOCOL_ERROR", func(c *rawClient) { open(c); c.headers(1, false, c.encode("x", "y")) }},

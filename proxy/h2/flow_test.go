@@ -233,7 +233,7 @@ func TestCancel(t *testing.T) {
 	t.Parallel()
 	started := make(chan struct{}, 1)
 	done := make(chan error, 1)
-	var unread = func(ex *exchange.Exchange) error {
+	unread := func(ex *exchange.Exchange) error {
 		_, err := io.Copy(io.Discard, ex.Request.Body)
 		return err
 	}

@@ -2,14 +2,12 @@ package h2
 
 import (
 	"context"
-	"crypto/tls"
 	"io"
 	"net"
 	"net/http"
 	"testing"
 	"time"
 
-	"golang.org/x/net/http2"
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/codes"
 	"google.golang.org/grpc/credentials"
@@ -24,17 +22,13 @@ import (
 // origin without TLS.
 type forwarder struct {
 	addr      string
-	transport *http2.Transport
+	transport *http.Transport
 	trailers  bool // false: they get lost
 }
 
 func forwardTo(t testing.TB, addr string) *forwarder {
-	f := &forwarder{addr: addr, trailers: true, transport: &http2.Transport{
-		AllowHTTP: true,
-		DialTLSContext: func(ctx context.Context, network, addr string, _ *tls.Config) (net.Conn, error) {
-			return new(net.Dialer).DialContext(ctx, network, addr)
-		},
-	}}
+	f := &forwarder{addr: addr, trailers: true, transport: &http.Transport{Protocols: new(http.Protocols)}}
+	f.transport.Protocols.SetUnencryptedHTTP2(true)
 	t.Cleanup(f.transport.CloseIdleConnections)
 	return f
 }
@@ -85,7 +79,7 @@ type forwarded struct {
 
 func (b *forwarded) Read(p []byte) (int, error) {
 	n, err := b.ReadCloser.Read(p)
-	if err == io.EOF && b.f.trailers && b.ex.Response.Trailers.Len() == 0 {
+	if isEOF(err) && b.f.trailers && b.ex.Response.Trailers.Len() == 0 {
 		add(&b.ex.Response.Trailers, b.res.Trailer)
 	}
 	return n, err
@@ -134,7 +128,7 @@ func TestGRPC(t *testing.T) {
 		"unimplemented_method":        func(ctx context.Context) { interop.DoUnimplementedMethod(ctx, cc) },
 		"unimplemented_service":       func(ctx context.Context) { interop.DoUnimplementedService(ctx, un) },
 	} {
-		t.Run(name, func(t *testing.T) {
+		t.Run(name, func(*testing.T) {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
 			run(ctx)

@@ -57,10 +57,14 @@ func TestFloods(t *testing.T) {
 			return frame(framePriority, 0, 1, string(binary.BigEndian.AppendUint32(nil, uint32(3+i)))+"\x10")
 		}},
 		{"window updates", nil, func(*rawClient, int) string { return frame(frameWindowUpdate, 0, 0, "\x00\x00\x00\x01") }},
-		{"window updates of a closed stream", func(c *rawClient) { c.headers(1, true, c.get()); c.want("data 1 5 end") },
-			func(*rawClient, int) string { return frame(frameWindowUpdate, 0, 1, "\x00\x00\x00\x01") }},
-		{"resets of a closed stream", func(c *rawClient) { c.headers(1, true, c.get()); c.want("data 1 5 end") },
-			func(*rawClient, int) string { return frame(frameRSTStream, 0, 1, "\x00\x00\x00\x08") }},
+		{
+			"window updates of a closed stream", func(c *rawClient) { c.headers(1, true, c.get()); c.want("data 1 5 end") },
+			func(*rawClient, int) string { return frame(frameWindowUpdate, 0, 1, "\x00\x00\x00\x01") },
+		},
+		{
+			"resets of a closed stream", func(c *rawClient) { c.headers(1, true, c.get()); c.want("data 1 5 end") },
+			func(*rawClient, int) string { return frame(frameRSTStream, 0, 1, "\x00\x00\x00\x08") },
+		},
 		{"unknown frames", nil, func(*rawClient, int) string { return frame(0x77, 0, 0, "") }},
 		{"GOAWAYs", nil, func(*rawClient, int) string { return frame(frameGoAway, 0, 0, "\x00\x00\x00\x00\x00\x00\x00\x00") }},
 		{"malformed requests", nil, func(c *rawClient, i int) string { return frame(frameHeaders, 5, id(i), string(c.get("X", "y"))) }},

@@ -42,6 +42,12 @@ var (
 	errBodySlow   = fmt.Errorf("the client stopped sending its request: %w", os.ErrDeadlineExceeded)
 )
 
+// isEOF tells whether err is the true end of a message. What wraps io.EOF is not:
+// somebody else's end cut the message off.
+func isEOF(err error) bool {
+	return err == io.EOF //nolint:errorlint // see above
+}
+
 // inbox holds content that the client sent on a stream until someone reads it:
 // the body of a request, or one direction of a tunnel.
 type inbox struct {
@@ -122,10 +128,10 @@ func (b *inbox) end(err error) (dropped int) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
 	b.expects = false
-	if err != io.EOF {
+	if !isEOF(err) {
 		dropped = b.drop()
 	}
-	if b.err == nil || err != io.EOF {
+	if b.err == nil || !isEOF(err) {
 		b.err = err
 	}
 	b.more.Broadcast()
@@ -175,7 +181,7 @@ func (b *inbox) Read(p []byte) (n int, err error) {
 	b.size -= n
 	b.taken += n
 	back := b.back()
-	if b.size == 0 && b.err == io.EOF {
+	if b.size == 0 && isEOF(b.err) {
 		err = io.EOF
 	}
 	b.mu.Unlock()
@@ -251,7 +257,7 @@ func (b *inbox) endWith(trailers *exchange.Fields) {
 func (b *inbox) whole() (size int, ok bool) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	return b.size, b.err == io.EOF && b.s.ex.Request.Trailers.Len() == 0
+	return b.size, isEOF(b.err) && b.s.ex.Request.Trailers.Len() == 0
 }
 
 func (b *inbox) reset() {

@@ -188,11 +188,11 @@ func (s *stream) sendBody(p *exchange.Response) (sent int64, err error) {
 		switch {
 		case p.Length >= 0 && sent+int64(n) > p.Length:
 			return sent, errLongBody
-		case err == io.EOF && p.Length >= 0 && sent+int64(n) < p.Length:
+		case isEOF(err) && p.Length >= 0 && sent+int64(n) < p.Length:
 			return sent, io.ErrUnexpectedEOF
-		case err == io.EOF && p.Trailers.Len() > 0:
+		case isEOF(err) && p.Trailers.Len() > 0:
 			parts |= withTrailers
-		case err == io.EOF:
+		case isEOF(err):
 			parts |= withEnd
 		case err != nil:
 			return sent, err
@@ -203,7 +203,7 @@ func (s *stream) sendBody(p *exchange.Response) (sent int64, err error) {
 			}
 		}
 		sent += int64(n)
-		if err == io.EOF {
+		if isEOF(err) {
 			return sent, nil
 		}
 		parts = 0

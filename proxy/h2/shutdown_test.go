@@ -78,7 +78,7 @@ func TestShutdownTimeout(t *testing.T) {
 		ctx, cancel := context.WithTimeoutCause(context.Background(), 5*time.Second, enough)
 		defer cancel()
 		start := time.Now()
-		if err := s.Shutdown(ctx); err != enough {
+		if err := s.Shutdown(ctx); !errors.Is(err, enough) {
 			t.Errorf("Shutdown = %v", err)
 		}
 		within(t, start, 5*time.Second)

@@ -1,7 +1,6 @@
 package h2
 
 import (
-	"io"
 	"log/slog"
 	"runtime/debug"
 
@@ -44,7 +43,7 @@ func (s *stream) relayDown(tunnel exchange.Tunnel) (sent int64, err error) {
 			sent += int64(n)
 			s.touchHalf()
 		}
-		if err == io.EOF {
+		if isEOF(err) {
 			s.half.Store(s.c.srv.now())
 			return sent, s.send(nil, withEnd)
 		}
@@ -120,7 +119,7 @@ func (u *upward) step() (eof bool, err error) {
 		}
 		u.s.touchHalf()
 	}
-	if err == io.EOF {
+	if isEOF(err) {
 		return true, nil
 	}
 	return false, err
