@@ -116,8 +116,7 @@ func TestFairness(t *testing.T) {
 
 // TestSlowReader has clients that take their downloads in drops: memory does not
 // grow with what they leave.
-func TestSlowReader(t *testing.T) {
-	t.Parallel()
+func TestSlowReader(t *testing.T) { // not parallel: it measures memory
 	const size = 1 << 40
 	ts := serve(t, true, &Server{Handler: download(size)})
 	var nc []*rawClient

@@ -114,8 +114,7 @@ func TestUsefulTrafficPaysForPings(t *testing.T) {
 }
 
 // TestHeaderFloods sends header blocks that are too much in one way or another.
-func TestHeaderFloods(t *testing.T) {
-	t.Parallel()
+func TestHeaderFloods(t *testing.T) { // not parallel: it measures memory
 	ts := serve(t, false, &Server{Handler: hello})
 	piece := func(flags uint8, typ frameType, payload string) string {
 		return string(appendFrameHeader(nil, len(payload), typ, flags, 1)) + payload
