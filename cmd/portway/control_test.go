@@ -48,7 +48,7 @@ func TestHealthcheck(t *testing.T) {
 	path := socketPath(t)
 	server := admin.New(admin.Config{})
 	serveAdmin(t, path, server)
-	check := func() error { return healthcheckCmd{}.Run(&cli{Control: path}) }
+	check := func() error { return health(path) }
 	if err := check(); err == nil || !strings.HasPrefix(err.Error(), "starting:") {
 		t.Errorf("before the first table: %v", err)
 	}

@@ -18,15 +18,20 @@ func (healthcheckCmd) Run(c *cli) error {
 	if err := c.becomeUser(); err != nil {
 		return err
 	}
-	status, body, err := ask(c.Control, "/healthz")
-	if err != nil {
+	if err := health(c.Control); err != nil {
 		return err
 	}
-	if status != http.StatusOK {
-		return errors.New(strings.TrimSpace(string(body)))
-	}
-	fmt.Print(string(body))
+	fmt.Println("ok")
 	return nil
+}
+
+// health is nil if the Portway at a control socket serves, and else why not.
+func health(control string) error {
+	status, body, err := ask(control, "/healthz")
+	if err == nil && status != http.StatusOK {
+		err = errors.New(strings.TrimSpace(string(body)))
+	}
+	return err
 }
 
 // becomeUser gives up root for --user, if there is anything to give up.

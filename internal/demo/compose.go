@@ -63,7 +63,7 @@ func (c compose) stop(*state) error {
 		if exec.Command("docker", "image", "inspect", image).Run() != nil {
 			continue
 		}
-		if err := show("docker", "image", "rm", image); err != nil {
+		if exec.Command("docker", "image", "rm", image).Run() != nil {
 			fmt.Printf("The image %s stays: something else uses it.\n", image)
 		}
 	}
