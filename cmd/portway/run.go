@@ -18,6 +18,7 @@ import (
 	"portway/certs"
 	"portway/discovery"
 	"portway/proxy"
+	"portway/proxy/middleware"
 	"portway/route"
 )
 
@@ -97,7 +98,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	})
 	g.Go(func() error { return manager.Run(life) })
 	g.Go(func() error {
-		return discovery.Watch(life, discovery.Config{Engine: engine, Static: r.staticRoutes(), Logger: logger}, emit)
+		return discovery.Watch(life, discovery.Config{Engine: engine, Static: r.staticRoutes(), Middleware: middleware.All, Logger: logger}, emit)
 	})
 	if control != nil {
 		g.Go(func() error { return serveControl(life, control, status, logger) })

@@ -10,6 +10,7 @@ import (
 	"text/template"
 
 	"portway/label"
+	"portway/proxy/middleware"
 	"portway/route"
 )
 
@@ -20,7 +21,8 @@ var page string
 // them. What is bound elsewhere belongs here as well.
 func sections() map[string][]label.Option {
 	return map[string][]label.Option{
-		"Route": label.Describe(&route.Options{}).Options(),
+		"Route":      label.Describe(&route.Options{}).Options(),
+		"Middleware": label.Describe(middleware.All()...).Options(),
 	}
 }
 
