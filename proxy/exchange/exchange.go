@@ -20,6 +20,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"net/netip"
 	"runtime/debug"
 	"sync"
@@ -54,6 +55,15 @@ type Body interface {
 // in one write; without Buffered, or where it says 0, the head is sent at once.
 type Buffered interface {
 	Buffered() int
+}
+
+// Splicer is what a Body may offer too whose content comes from a TCP socket as it
+// is: the kernel can move it on to another socket without copying it to us.
+type Splicer interface {
+	// Splice moves up to limit bytes of content to dst, fewer if the source pauses.
+	// ok is false, and nothing has happened, where that cannot be done; Read goes on
+	// in either case. err is as in Read, or tells that dst takes no more.
+	Splice(dst *net.TCPConn, limit int64) (n int64, ok bool, err error)
 }
 
 // Tunnel is what an exchange turns into after a successful upgrade: raw bytes in
@@ -116,6 +126,9 @@ type Conn struct {
 	Local    netip.AddrPort       // our address that it came to
 	TLS      *tls.ConnectionState // nil for plain HTTP
 	Protocol Protocol
+	// AltSvc is what answers tell about other ways to the sites of this connection
+	// (RFC 7838); nil: nothing.
+	AltSvc []byte
 }
 
 // Protocol is the HTTP version spoken by the client.

@@ -27,6 +27,7 @@ type conn struct {
 
 	recv, send progress
 	drain      atomic.Bool // no further request
+	cut        atomic.Bool // given up from outside in the middle of an exchange
 
 	// in holds what was read and is not parsed: filled bytes from its start. nil
 	// while there is nothing.
@@ -299,7 +300,7 @@ func (c *conn) sweep(now time.Time) {
 		}
 	case send == writing && sendStill >= limits.Stall,
 		(recv == done || send == done) && min(recvStill, sendStill) >= limits.Stall:
-		c.cutOff(ErrSlowClient)
+		c.cutOff(exchange.ErrClientSlow)
 	case (recv == draining || recv == lingering) && recvStill >= drainTime:
 		_ = c.sock.Close()
 	case recv == waiting && send != writing && c.mayBeGone() && c.watch.Gone():
@@ -335,6 +336,7 @@ func (c *conn) cancel(cause error) {
 
 // cutOff cancels the exchange and closes the socket under it.
 func (c *conn) cutOff(cause error) {
+	c.cut.Store(true)
 	c.cancel(cause)
 	_ = c.sock.Close()
 }

@@ -94,7 +94,7 @@ func TestSlowBody(t *testing.T) {
 		}
 		c.expectOK("Connection: close\r\n", "xxxxx")
 		c.expectEnd()
-		if err := <-errs; !errors.Is(err, ErrSlowClient) {
+		if err := <-errs; !errors.Is(err, exchange.ErrClientSlow) {
 			t.Errorf("Body read %v", err)
 		}
 	})
@@ -109,7 +109,7 @@ func TestStalledClient(t *testing.T) {
 			ex.Response.Status, ex.Response.Length, ex.Response.Body = 200, -1, endless{}
 		})}, secure).dial()
 		c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")
-		if err := ends.next(t); !errors.Is(err, ErrSlowClient) {
+		if err := ends.next(t); !errors.Is(err, exchange.ErrClientSlow) {
 			t.Errorf("the exchange ended with %v", err)
 		}
 	})

@@ -67,8 +67,8 @@ func (b *requestBody) leave() (closed bool) {
 	return b.closed
 }
 
-// Read yields content. ErrSlowClient, exchange.ErrClientGone and *SyntaxError say
-// what the client did wrong.
+// Read yields content. exchange.ErrClientSlow, exchange.ErrClientGone and
+// *SyntaxError say what the client did wrong.
 func (b *requestBody) Read(p []byte) (int, error) {
 	if !b.enter() {
 		return 0, errBodyClosed
@@ -94,7 +94,7 @@ func (b *requestBody) Read(p []byte) (int, error) {
 	case closed:
 		return n, errBodyClosed
 	case slow:
-		return n, fmt.Errorf("%w: nothing came of the request's content for %v", ErrSlowClient, c.srv.limits.Body)
+		return n, fmt.Errorf("%w: nothing came of the request's content for %v", exchange.ErrClientSlow, c.srv.limits.Body)
 	}
 	var syntax *SyntaxError
 	if errors.As(err, &syntax) {
@@ -139,8 +139,19 @@ func (b *requestBody) endsConnection() bool {
 	if b.reading {
 		return false
 	}
-	broken := b.reader.err != nil && b.reader.err != io.EOF && !b.interrupted
+	broken := b.reader.err != nil && !b.reader.ended() && !b.interrupted
 	return broken || b.reader.kind == FixedLength && b.reader.left > maxDrain
+}
+
+// malformed tells what was wrong with the content as far as it was read, nil if
+// nothing.
+func (b *requestBody) malformed() (syntax *SyntaxError) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if !b.reading && b.reader.err != nil && !b.reader.ended() {
+		errors.As(b.reader.err, &syntax)
+	}
+	return syntax
 }
 
 // settle reads what is left of the content, once the exchange is over, and tells

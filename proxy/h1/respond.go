@@ -161,6 +161,10 @@ func noContent(ex *exchange.Exchange) bool {
 // again, provided that the request was read to its end.
 func (c *conn) respond(ex *exchange.Exchange, rh *RequestHead) (sent int64, keep bool, err error) {
 	c.beginResponse()
+	if why := c.body.malformed(); why != nil {
+		// Whatever the handler made of it, there was no such request.
+		c.apologise(ex, why.Status, why.Reason)
+	}
 	if why := fault(ex); why != "" {
 		c.srv.log(slog.LevelError, "handler gave no proper response", "fault", why,
 			"host", string(ex.Request.Authority), "path", string(ex.Request.Path))
@@ -184,6 +188,9 @@ func (c *conn) respond(ex *exchange.Exchange, rh *RequestHead) (sent int64, keep
 	}
 	end.KeepAlive = rh.HTTP10 && !end.Close
 	s := sender{conn: c, body: p.Body, left: end.Length, chunked: end.Chunked, buf: wire.Get(wire.Small)}
+	if !end.Chunked {
+		s.tcp, _ = c.nc.(*net.TCPConn)
+	}
 	s.pending = appendResponseHead(s.buf[:0], p.Status, &p.Fields, end)
 	if content && p.Body != nil {
 		err = s.stream(&p.Trailers)
@@ -191,6 +198,9 @@ func (c *conn) respond(ex *exchange.Exchange, rh *RequestHead) (sent int64, keep
 		err = s.flush()
 	}
 	wire.Put(s.buf)
+	if c.cut.Load() && err == nil {
+		err = ex.Canceled() // written, but to nobody
+	}
 	if err != nil {
 		err = c.explain(ex, err)
 		if content && !end.Chunked && end.Length < 0 {
@@ -226,10 +236,11 @@ type sender struct {
 	body    exchange.Body
 	left    int64 // of a body of known length; -1: unknown
 	chunked bool
-	buf     []byte // pooled
-	pending []byte // to be written; usually lies in buf
-	content int    // content in pending
-	sent    int64  // content written
+	tcp     *net.TCPConn // takes content as it is; nil if it needs framing or TLS
+	buf     []byte       // pooled
+	pending []byte       // to be written; usually lies in buf
+	content int          // content in pending
+	sent    int64        // content written
 }
 
 const (
@@ -279,9 +290,17 @@ func (s *sender) stream(trailers *exchange.Fields) error {
 		if full++; n < len(room) {
 			full = 0
 		}
-		if full == 2 && len(s.buf) == wire.Small {
+		if full < 2 {
+			continue
+		}
+		if len(s.buf) == wire.Small {
 			wire.Put(s.buf)
 			s.buf = wire.Get(wire.Large)
+		}
+		if err := s.splice(); err == io.EOF {
+			return s.finish(trailers)
+		} else if err != nil {
+			return err
 		}
 	}
 	if err := s.flush(); err != nil {

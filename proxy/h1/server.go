@@ -2,7 +2,6 @@ package h1
 
 import (
 	"context"
-	"errors"
 	"log/slog"
 	"net"
 	"sync"
@@ -10,11 +9,6 @@ import (
 
 	"portway/proxy/exchange"
 )
-
-// ErrSlowClient is what a request's Body reads when the client sent nothing for
-// Timeouts.Body, and with what an exchange ends when it took nothing for
-// Timeouts.Stall.
-var ErrSlowClient = errors.New("client too slow")
 
 // Timeouts says how long a client may take where we wait for it. A zero value
 // stands for the default, a negative one for no limit. They are kept up to a second
@@ -25,11 +19,11 @@ type Timeouts struct {
 	Head time.Duration
 	Idle time.Duration // between two requests; 3 min
 	// Body is the longest silence in a request's content while no response has
-	// begun; 60 s. Afterwards there is no limit, since two-way streams may be silent
-	// by nature.
+	// begun, before Request.Body reads exchange.ErrClientSlow; 60 s. Afterwards there
+	// is no limit, since two-way streams may be silent by nature.
 	Body time.Duration
-	// Stall is how long one write of at most 64 KiB may wait for the client to take
-	// it, and how long one direction of a tunnel may be silent when the other has
+	// Stall is how long one write of at most 64 KiB (256 KiB where the kernel moves
+	// content) may wait for the client to take it, and how long one direction of a tunnel may be silent when the other has
 	// ended; 2 min.
 	Stall time.Duration
 }
@@ -60,10 +54,9 @@ type Server struct {
 	Handler  exchange.Handler
 	Limits   Limits
 	Timeouts Timeouts
-	// Refuse fills ex.Response for a request that never reached Handler since it
-	// could not be understood, or that Handler failed to answer: status and reason say
-	// why. ex.Request is empty if there was no readable request. nil: a line of plain
-	// text.
+	// Refuse fills ex.Response for a request that could not be understood, or that
+	// Handler failed to answer: status and reason say why. ex.Request is empty if
+	// already its head was wrong. nil: a line of plain text.
 	Refuse func(ex *exchange.Exchange, status int, reason string)
 	// Logger gets refused requests at debug level, and panics of handlers and other
 	// faults of ours at error level; nil: none.
@@ -75,6 +68,7 @@ type Server struct {
 	conns    map[*conn]struct{}
 	limits   Timeouts // with defaults
 	closing  bool
+	last     bool // see LastRequests
 	sweeping bool
 	empty    chan struct{} // closed when the last connection is gone after Shutdown
 }
@@ -125,6 +119,18 @@ func (s *Server) Shutdown(ctx context.Context) error {
 	return context.Cause(ctx)
 }
 
+// LastRequests makes the next answer on each connection its last one, and says so
+// in it. Unlike Shutdown it closes no connection that a request may be on its way
+// on, and goes on to take connections.
+func (s *Server) LastRequests() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.last = true
+	for c := range s.conns {
+		c.drain.Store(true)
+	}
+}
+
 // register adds c and sees to it that the sweeper runs.
 func (s *Server) register(c *conn) bool {
 	s.mu.Lock()
@@ -137,6 +143,9 @@ func (s *Server) register(c *conn) bool {
 		s.limits = s.Timeouts.withDefaults()
 	}
 	s.conns[c] = struct{}{}
+	if s.last {
+		c.drain.Store(true)
+	}
 	if !s.sweeping {
 		s.sweeping = true
 		every := s.every

@@ -24,7 +24,7 @@ import (
 )
 
 // patience is how long tests wait for what must happen.
-const patience = 10 * time.Second
+const patience = 30 * time.Second
 
 // testCert makes a certificate once.
 var testCert = sync.OnceValue(func() tls.Certificate {
@@ -153,7 +153,7 @@ func (c *client) expect(s string) {
 	got := make([]byte, len(s))
 	n, err := io.ReadFull(c.r, got)
 	if err != nil || string(got) != s {
-		c.t.Fatalf("got %q (%v), want %q", got[:n], err, s)
+		c.t.Fatalf("got %.200q (%v), want %.200q", got[:n], err, s)
 	}
 }
 
@@ -168,7 +168,7 @@ func (c *client) expectEnd() {
 	c.t.Helper()
 	rest, err := io.ReadAll(c.r)
 	if err != nil || len(rest) > 0 {
-		c.t.Fatalf("got %q and %v instead of the end", rest, err)
+		c.t.Fatalf("got %.200q and %v instead of the end", rest, err)
 	}
 }
 
@@ -181,7 +181,7 @@ func (c *client) response(method string) (resp *http.Response, content string) {
 	}
 	b, err := io.ReadAll(resp.Body)
 	if err != nil {
-		c.t.Fatalf("response after %q: %v", b, err)
+		c.t.Fatalf("response after %d bytes: %v", len(b), err)
 	}
 	return resp, string(b)
 }

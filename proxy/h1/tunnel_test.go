@@ -187,7 +187,7 @@ func TestTunnelEnds(t *testing.T) {
 			t.Fatalf("%q, %v instead of the end", rest, err)
 		}
 		_, _ = io.ReadAll(c.r)
-		if err := ends.next(t); !errors.Is(err, ErrSlowClient) {
+		if err := ends.next(t); !errors.Is(err, exchange.ErrClientSlow) {
 			t.Errorf("half closed and silent: %v", err)
 		}
 
