@@ -153,7 +153,7 @@ func (h *corsHandler) Serve(ex *exchange.Exchange) {
 	}
 	h.next.Serve(ex)
 	p := &ex.Response.Fields
-	p.DelFunc(permission)
+	drop(p, permission)
 	if !h.any {
 		addVary(p, "origin", varyOrigin)
 	}

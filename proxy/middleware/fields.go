@@ -107,7 +107,23 @@ func apply(changes []change, fields *exchange.Fields, ex *exchange.Exchange) {
 // since "_" stands for "-" there: a client must not be able to add to what is set
 // here. name is in lower case.
 func remove(fields *exchange.Fields, name string) {
-	fields.DelFunc(func(n, _ []byte) bool { return sameField(n, name) })
+	for i := range fields.Len() {
+		if n := fields.At(i).Name; len(n) == len(name) && sameField(n, name) {
+			fields.DelFunc(func(n, _ []byte) bool { return sameField(n, name) })
+			return
+		}
+	}
+}
+
+// drop removes fields for which is holds. Like remove it is for what hardly ever is
+// there: the list is written to only if one is.
+func drop(fields *exchange.Fields, is func(name, value []byte) bool) {
+	for i := range fields.Len() {
+		if f := fields.At(i); is(f.Name, f.Value) {
+			fields.DelFunc(is)
+			return
+		}
+	}
 }
 
 func sameField(b []byte, name string) bool {

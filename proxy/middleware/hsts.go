@@ -59,7 +59,7 @@ func (m *hsts) Wrap(next exchange.Handler) exchange.Handler {
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		secure := clientScheme(ex) == "https"
 		next.Serve(ex)
-		ex.Response.Fields.Del("strict-transport-security")
+		remove(&ex.Response.Fields, "strict-transport-security")
 		if secure {
 			ex.Response.Fields.Add(nameHSTS, value)
 		}

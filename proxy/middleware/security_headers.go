@@ -39,7 +39,7 @@ func (m *securityHeaders) Wrap(next exchange.Handler) exchange.Handler {
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		next.Serve(ex)
 		f := &ex.Response.Fields
-		f.DelFunc(tellsSoftware)
+		drop(f, tellsSoftware)
 		for i := range fields {
 			if !f.Has(fields[i].lower) {
 				f.Add(fields[i].name, fields[i].value)
