@@ -43,10 +43,11 @@ func Dial(e Endpoint) (Engine, error) {
 		}
 		opts = append(opts, client.WithHost(host))
 	case os.Getenv(client.EnvOverrideHost) != "":
-		if _, err := checkHost(os.Getenv(client.EnvOverrideHost), secure); err != nil {
+		host, err := checkHost(os.Getenv(client.EnvOverrideHost), secure || os.Getenv(client.EnvOverrideCertPath) != "")
+		if err != nil {
 			return nil, err
 		}
-		opts = append(opts, client.WithHostFromEnv())
+		opts = append(opts, client.WithHost(host))
 		if !secure {
 			opts = append(opts, client.WithTLSClientConfigFromEnv())
 		}

@@ -24,12 +24,13 @@ const (
 	retryLimit = 10 * time.Second
 )
 
-// news is what a connection tells Watch: exactly one field is set.
+// news is what a connection tells Watch: one of the first four fields is set.
 type news struct {
 	connected *system.Info
 	list      []container.Summary // not nil, but perhaps empty
 	event     *events.Message
 	lost      error
+	brief     bool // lost after a good while, and not yet in vain tried again
 }
 
 // connection subscribes to the engine's events and lists its containers, again
@@ -51,8 +52,14 @@ func (c *connection) run(ctx context.Context) {
 		if time.Since(began) > pingEvery {
 			failures = 1
 		}
-		c.send(ctx, news{lost: err})
 		wait := backoff(failures, retryFirst, retryLimit)
+		// Socket proxies end streams that are idle for long: nothing to worry about.
+		ended := errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF)
+		brief := ended && time.Since(began) > pingEvery
+		if brief {
+			failures, wait = 0, 0
+		}
+		c.send(ctx, news{lost: err, brief: brief})
 		c.log.Debug("Docker engine: will try again", "in", wait, "error", err)
 		select {
 		case <-ctx.Done():

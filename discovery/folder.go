@@ -84,7 +84,8 @@ func (f *folder) run(ctx context.Context, out chan<- *staticSet) {
 			return
 		case <-notes:
 			f.limits.touch(time.Now())
-		case <-errs: // too many at once, so that some were lost
+		case err := <-errs: // too many at once, so that some were lost
+			f.log.Debug("static routes: lost track of changes", "error", err)
 			f.limits.touch(time.Now())
 		case <-poll.C:
 			f.limits.touch(time.Now())
@@ -248,11 +249,7 @@ func (f *folder) watch(w *fsnotify.Watcher) (added bool) {
 		want(filepath.Dir(f.path))
 	}
 	for name := range f.files {
-		path := filepath.Join(f.path, name)
-		want(path)
-		if target, err := filepath.EvalSymlinks(path); err == nil && filepath.Dir(target) != f.path {
-			want(filepath.Dir(target))
-		}
+		want(filepath.Join(f.path, name))
 	}
 	for path, info := range f.watches {
 		// A watch is for what was at the path, not for the path.

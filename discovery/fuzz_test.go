@@ -75,7 +75,7 @@ func FuzzInspect(f *testing.F) {
 		}
 	}
 	p := route.NewParser(nil)
-	f.Fuzz(func(t *testing.T, text []byte) {
+	f.Fuzz(func(_ *testing.T, text []byte) {
 		var list []container.Summary
 		if json.Unmarshal(text, &list) == nil {
 			for _, s := range list {

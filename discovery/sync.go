@@ -24,7 +24,7 @@ func (w *watcher) onNews(n news) {
 	case n.event != nil:
 		w.onEvent(*n.event)
 	case n.lost != nil:
-		w.onLost(n.lost)
+		w.onLost(n.lost, n.brief)
 	}
 }
 
@@ -106,7 +106,7 @@ func (w *watcher) findSelf(list []container.Summary) {
 }
 
 // onLost keeps all that is known, and remembers what was being found out.
-func (w *watcher) onLost(err error) {
+func (w *watcher) onLost(err error, brief bool) {
 	w.listed, w.settled = false, true
 	if w.inspections.cancel != nil {
 		w.inspections.cancel()
@@ -119,7 +119,7 @@ func (w *watcher) onLost(err error) {
 	}
 	clear(w.inspections.pending)
 	w.inspections.queue = nil
-	if t := engineTrouble(w.host, err); t != w.trouble {
+	if t := engineTrouble(w.host, err); t != w.trouble && !brief {
 		w.trouble, w.dirty = t, true
 	}
 	w.emits.touch(time.Now())

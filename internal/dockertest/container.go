@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	cerrdefs "github.com/containerd/errdefs"
 	"github.com/docker/docker/api/types/container"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/go-connections/nat"
@@ -91,7 +92,11 @@ func (e *Engine) Create(tb testing.TB, s Spec) *Container {
 		tb.Fatalf("create container %s: %v", s.Name, err)
 	}
 	c := &Container{ID: made.ID, Name: s.Name, engine: e}
-	tb.Cleanup(func() { c.remove() })
+	tb.Cleanup(func() {
+		if err := c.remove(); err != nil && !cerrdefs.IsNotFound(err) {
+			tb.Errorf("remove container %s: %v", c.Name, err)
+		}
+	})
 	for _, n := range s.Networks[min(1, len(s.Networks)):] {
 		e.Connect(tb, n, c)
 	}

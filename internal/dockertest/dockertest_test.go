@@ -54,8 +54,8 @@ func TestDaemon(t *testing.T) {
 		answered <- err
 	}()
 	select {
-	case <-answered:
-		t.Error("a frozen engine answers")
+	case err := <-answered:
+		t.Errorf("a frozen engine answers (%v)", err)
 	case <-time.After(200 * time.Millisecond):
 	}
 	d.Thaw(t)

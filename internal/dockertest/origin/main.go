@@ -10,7 +10,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log"
 	"net/http"
 	"os"
 	"os/signal"
@@ -28,12 +27,13 @@ func main() {
 	}
 	if addr == "health" {
 		if _, err := os.Stat(sick); err == nil {
-			log.Fatal("told to be unhealthy")
+			os.Exit(1)
 		}
 		return
 	}
 	if err := serve(addr); err != nil {
-		log.Fatal(err)
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
 	}
 }
 
