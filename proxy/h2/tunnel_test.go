@@ -98,6 +98,7 @@ func TestWebSocket(t *testing.T) {
 		for i := range 200 {
 			m := strings.Repeat(fmt.Sprint("message ", i, " "), 1+i*i/30)
 			sent += m
+			waitFor(t, "window", func() bool { return windows(c, 1)+128<<10 >= len(sent) })
 			for rest := m; rest != ""; {
 				n := min(len(rest), maxFrame)
 				c.must(c.fr.WriteData(1, false, []byte(rest[:n])))
