@@ -103,12 +103,18 @@ func (processes) stop(st *state) error {
 			continue
 		}
 		errs = append(errs, syscall.Kill(p.PID, syscall.SIGTERM))
-		for i := 0; i < 100 && syscall.Kill(p.PID, 0) == nil; i++ {
+		for i := 0; i < 100 && !ended(p.PID); i++ {
 			time.Sleep(100 * time.Millisecond)
 		}
 	}
 	st.PIDs = nil
 	return errors.Join(errs...)
+}
+
+// ended tells whether a process is gone; a child of this one must be waited for.
+func ended(pid int) bool {
+	_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
+	return syscall.Kill(pid, 0) != nil
 }
 
 func freeAddress() (string, error) {

@@ -5,11 +5,12 @@ package main
 
 import (
 	"context"
-	"log"
+	"fmt"
 	"net"
 	"net/http"
 	"net/http/httputil"
 	"net/url"
+	"os"
 	"regexp"
 	"time"
 )
@@ -25,11 +26,12 @@ func main() {
 	}}
 	server := &http.Server{Addr: ":2375", ReadHeaderTimeout: 10 * time.Second, Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if (r.Method != http.MethodGet && r.Method != http.MethodHead) || !allowed.MatchString(r.URL.Path) {
-			log.Printf("REFUSED %s %s", r.Method, r.URL.Path)
+			fmt.Fprintln(os.Stderr, "REFUSED", r.Method, r.URL.Path)
 			http.Error(w, `{"message":"refused by the socket proxy"}`, http.StatusForbidden)
 			return
 		}
 		engine.ServeHTTP(w, r)
 	})}
-	log.Fatal(server.ListenAndServe())
+	fmt.Fprintln(os.Stderr, server.ListenAndServe())
+	os.Exit(1)
 }
