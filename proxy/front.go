@@ -13,9 +13,14 @@ import (
 
 // front is the server side of a protocol.
 type front interface {
+	drainer
 	// ServeConn speaks the protocol on nc, which it closes at the end, when it
 	// returns.
 	ServeConn(nc net.Conn, info *exchange.Conn)
+}
+
+// drainer can end.
+type drainer interface {
 	// Shutdown lets requests in flight finish, closes connections without any, and
 	// returns when none is left. When ctx is done first, it cuts off those that are left
 	// and returns why.
@@ -25,6 +30,8 @@ type front interface {
 var (
 	_ front = (*h1.Server)(nil)
 	_ front = (*h2.Server)(nil)
+
+	_ drainer = (*http3Front)(nil)
 )
 
 // fronts makes a front for each protocol that ALPN may choose.
@@ -56,9 +63,10 @@ func describe(c net.Conn, state *tls.ConnectionState, protocol exchange.Protocol
 	return &exchange.Conn{Remote: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr()), TLS: state, Protocol: protocol}
 }
 
+// addrPort is a as a number; the zero value if it is not of TCP or UDP.
 func addrPort(a net.Addr) netip.AddrPort {
-	if tcp, ok := a.(*net.TCPAddr); ok {
-		return tcp.AddrPort()
+	if ip, ok := a.(interface{ AddrPort() netip.AddrPort }); ok {
+		return ip.AddrPort()
 	}
 	return netip.AddrPort{}
 }

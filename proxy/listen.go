@@ -12,6 +12,7 @@ import (
 // Listeners are open sockets that nobody serves yet.
 type Listeners struct {
 	plain, secure []net.Listener
+	quic          []*net.UDPConn // for HTTP/3
 }
 
 // Listen opens the addresses ("host:port", ":80") for plain HTTP and for TLS. It
@@ -58,6 +59,13 @@ func addressesOf(listeners []net.Listener) []netip.AddrPort {
 
 // Close closes them all. It may be called more than once.
 func (l *Listeners) Close() {
+	l.closeTCP()
+	for _, s := range l.quic {
+		_ = s.Close()
+	}
+}
+
+func (l *Listeners) closeTCP() {
 	for _, s := range l.plain {
 		_ = s.Close()
 	}

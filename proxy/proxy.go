@@ -26,6 +26,7 @@ type Certificates interface {
 type Config struct {
 	HTTP  []string // addresses for plain HTTP; empty: none
 	HTTPS []string // addresses for TLS; empty: none
+	HTTP3 bool     // HTTP/3 at the UDP ports of HTTPS, where they can be opened; not if Listeners is set
 	// Listeners are those addresses, opened before by Listen, for example while the
 	// process was still root; nil: New opens them. The Server closes them.
 	Listeners *Listeners
@@ -33,14 +34,20 @@ type Config struct {
 	// routes and redirects, for example "/.well-known/portway/ca.crt". May be nil.
 	Plain map[string]http.Handler
 
-	Trusted []netip.Prefix // proxies whose X-Forwarded-* and Forwarded are believed
+	// ProxyProtocolFrom are the load balancers that begin each connection with a
+	// header of the PROXY protocol, version 1 or 2, and are believed.
+	ProxyProtocolFrom []netip.Prefix
+	Trusted           []netip.Prefix // proxies whose X-Forwarded-* and Forwarded are believed
 	// HTTPSPort is the port that clients reach HTTPS at, for redirects; 0: that of
 	// the first address in HTTPS. If there is none either, nothing is redirected, and
 	// routes that would be are served over plain HTTP.
 	HTTPSPort int
-	Drain     time.Duration // how long Run waits for requests in flight; 0: 30 s
-	Certs     Certificates  // may be nil if HTTPS is empty
-	Logger    *slog.Logger
+	// HTTP3After is closed when UDP sockets may be read, since a predecessor does so
+	// no more; nil: at once.
+	HTTP3After <-chan struct{}
+	Drain      time.Duration // how long Run waits for requests in flight; 0: 30 s
+	Certs      Certificates  // may be nil if HTTPS is empty
+	Logger     *slog.Logger
 }
 
 // limits are the time limits towards clients. A body may take as long as it

@@ -30,27 +30,32 @@ type Server struct {
 	setting  sync.Mutex // held by SetTable
 	replicas *replicas
 	conns    conns
+	http3    *http3Front // nil without UDP sockets
+	leaving  atomic.Bool // see StepAside
 }
 
 // New prepares a Server. It opens the listeners, unless Config has them, so that
 // an address in use is reported at the start; nothing is accepted before Run.
 func New(cfg Config) (*Server, error) {
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
 	listeners := cfg.Listeners
 	if listeners == nil {
 		var err error
 		if listeners, err = Listen(cfg.HTTP, cfg.HTTPS); err != nil {
 			return nil, err
 		}
+		if cfg.HTTP3 {
+			listeners.OpenHTTP3(cfg.Logger)
+		}
 	}
-	if cfg.Certs == nil && len(listeners.secure) > 0 {
+	if cfg.Certs == nil && len(listeners.secure)+len(listeners.quic) > 0 {
 		listeners.Close()
 		return nil, errors.New("HTTPS is to be served, but nothing provides certificates")
 	}
 	if cfg.Drain == 0 {
 		cfg.Drain = defaultDrain
-	}
-	if cfg.Logger == nil {
-		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
 	s := &Server{
 		cfg: cfg, logger: cfg.Logger, limits: defaultLimits, listeners: listeners,
@@ -63,6 +68,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	for path, h := range cfg.Plain {
 		s.plain[path] = exchange.ToHTTP(h)
+	}
+	if len(listeners.quic) > 0 {
+		s.http3 = s.newHTTP3()
 	}
 	return s, nil
 }
@@ -88,30 +96,49 @@ func (s *Server) Run(ctx context.Context) error {
 	defer stop()
 	fronts := s.fronts()
 
-	failed := make(chan error, len(s.listeners.plain)+len(s.listeners.secure))
+	failed := make(chan error, len(s.listeners.plain)+len(s.listeners.secure)+len(s.listeners.quic))
 	var accepting sync.WaitGroup
+	fail := func(err error) {
+		failed <- err
+		stop()
+	}
 	listen := func(l net.Listener, handle func(net.Conn)) {
 		accepting.Go(func() {
-			if err := s.accept(ctx, l, handle); err != nil {
-				failed <- err
-				stop()
+			if err := s.accept(ctx, announced(l, s.cfg.ProxyProtocolFrom), handle); err != nil {
+				fail(err)
 			}
 		})
 	}
 	for _, l := range s.listeners.plain {
-		listen(l, func(c net.Conn) { fronts[alpnHTTP1].ServeConn(c, describe(c, nil, exchange.HTTP11)) })
+		listen(l, func(c net.Conn) {
+			if s.introduce(c) {
+				fronts[alpnHTTP1].ServeConn(c, describe(c, nil, exchange.HTTP11))
+			}
+		})
 	}
 	for _, l := range s.listeners.secure {
-		listen(l, func(c net.Conn) { s.serveTLS(c, fronts) })
+		altSvc := s.altSvc(l.Addr())
+		listen(l, func(c net.Conn) {
+			if s.introduce(c) {
+				s.serveTLS(c, fronts, altSvc)
+			}
+		})
+	}
+	if s.http3 != nil {
+		s.http3.start(s.listeners.quic, fail)
 	}
 	var sweeping sync.WaitGroup
 	swept := make(chan struct{})
 	sweeping.Go(func() { s.replicas.sweep(swept) })
 
 	<-ctx.Done()
-	s.listeners.Close()
+	s.listeners.closeTCP()
 	accepting.Wait()
+	if s.leaving.Load() {
+		s.lastRequests(fronts)
+	}
 	err := s.drain(fronts)
+	s.listeners.Close()
 	close(swept)
 	sweeping.Wait()
 	s.replicas.close()
@@ -125,13 +152,20 @@ func (s *Server) Run(ctx context.Context) error {
 
 // drain ends all connections, by force at the end of the time for it.
 func (s *Server) drain(fronts map[string]front) error {
+	ending := make([]drainer, 0, len(fronts)+1)
+	for _, f := range fronts {
+		ending = append(ending, f)
+	}
+	if s.http3 != nil {
+		ending = append(ending, s.http3)
+	}
 	ctx, cancel := context.WithTimeoutCause(context.Background(), s.cfg.Drain, errDrained)
 	defer cancel()
 	s.conns.drain()
-	errs := make([]error, 0, len(fronts))
+	errs := make([]error, 0, len(ending))
 	var mu sync.Mutex
 	var wg sync.WaitGroup
-	for _, f := range fronts {
+	for _, f := range ending {
 		wg.Go(func() {
 			err := f.Shutdown(ctx)
 			mu.Lock()
@@ -181,7 +215,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, handle func(net.Con
 
 // serveTLS does the handshake and gives the connection to the front of the
 // protocol that was agreed on, on another goroutine: this one's stack has grown.
-func (s *Server) serveTLS(c net.Conn, fronts map[string]front) {
+func (s *Server) serveTLS(c net.Conn, fronts map[string]front, altSvc []byte) {
 	if !s.conns.add(c) {
 		_ = c.Close()
 		return
@@ -201,7 +235,9 @@ func (s *Server) serveTLS(c net.Conn, fronts map[string]front) {
 		_ = t.Close()
 		return
 	}
-	go f.ServeConn(t, describe(c, state, protocol))
+	info := describe(c, state, protocol)
+	info.AltSvc = altSvc
+	go f.ServeConn(t, info)
 }
 
 // serve is where every exchange begins.
@@ -213,6 +249,9 @@ func (s *Server) serve(ex *exchange.Exchange) {
 		}
 	}()
 	s.route(ex)
+	if alt := ex.Conn.AltSvc; alt != nil && ex.Response.Status >= 200 {
+		ex.Response.Fields.Set("alt-svc", alt) // what an origin says of itself is not true of us
+	}
 }
 
 // recovered answers for a handler that panicked.

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/http"
 	"os"
 	"sync"
 	"time"
@@ -25,15 +26,49 @@ type httpBody struct {
 	busy   bool
 	closed bool
 	eof    bool
+
+	ahead    [1]byte // what empty has read
+	hasAhead bool
 }
 
 var _ Body = (*httpBody)(nil)
+
+// peekTime is how long the end of a stream may come after its head, so that the
+// request counts as one without content.
+const peekTime = 200 * time.Millisecond
+
+// empty tells whether an HTTP/3 request without a length has no content, for
+// quic-go does not tell whether the stream has ended. Methods that are made to
+// carry content are not asked: they may be the beginning of a conversation.
+func (b *httpBody) empty() bool {
+	r := b.x.r
+	switch {
+	case r.ProtoMajor != 3 || r.ContentLength > 0:
+		return false
+	case r.Method == http.MethodPost, r.Method == http.MethodPut, r.Method == http.MethodPatch, r.Method == http.MethodConnect:
+		return false
+	}
+	_ = b.x.control.SetReadDeadline(time.Now().Add(peekTime))
+	n, err := r.Body.Read(b.ahead[:])
+	if n == 0 && err == io.EOF { //nolint:errorlint // a wrapped EOF is an error, not the end
+		return len(r.Trailer) == 0
+	}
+	_ = b.x.control.SetReadDeadline(time.Time{})
+	b.hasAhead = n > 0
+	return false
+}
 
 // Read reads content. Silence of the client is limited.
 func (b *httpBody) Read(p []byte) (int, error) {
 	b.reading.Lock()
 	defer b.reading.Unlock()
 	b.mu.Lock()
+	if b.hasAhead && !b.closed && len(p) > 0 {
+		defer b.mu.Unlock()
+		b.hasAhead = false
+		p[0] = b.ahead[0]
+		return 1, nil
+	}
 	if b.closed || b.eof {
 		defer b.mu.Unlock()
 		if b.eof && !b.closed {
@@ -87,7 +122,7 @@ func (b *httpBody) Close() error {
 	switch {
 	case b.eof:
 	case !b.h1:
-		return b.x.r.Body.Close() // in HTTP/2, that ends a Read
+		return b.x.r.Body.Close() // that ends a Read
 	case b.busy:
 		return b.x.control.SetReadDeadline(time.Unix(1, 0))
 	}

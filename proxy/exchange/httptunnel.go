@@ -22,6 +22,9 @@ func (x *httpExchange) switchProtocols(ex *Exchange) error {
 	if len(ex.Request.Upgrade) == 0 {
 		return errors.New("switching protocols though the client did not ask")
 	}
+	if x.r.ProtoMajor > 1 {
+		return x.tunnel(ex, tunnel)
+	}
 	conn, rw, err := x.control.Hijack()
 	if err != nil {
 		return fmt.Errorf("cannot take over the connection: %w", err)
@@ -42,6 +45,42 @@ func (x *httpExchange) switchProtocols(ex *Exchange) error {
 	x.sent = relay(&clientSide{conn, rw}, tunnel, x.idle)
 	return nil
 }
+
+// tunnel accepts an extended CONNECT, and copies both ways until one end is
+// done: a WebSocket says its goodbyes before it closes.
+func (x *httpExchange) tunnel(ex *Exchange, origin Tunnel) error {
+	h := x.w.Header()
+	copyFields(h, &ex.Response.Fields)
+	x.w.WriteHeader(http.StatusOK)
+	if err := x.control.Flush(); err != nil {
+		return clientGone(err)
+	}
+	_ = x.control.SetReadDeadline(time.Time{})
+	x.sent = relay(&clientStream{x}, origin, x.idle)
+	return nil
+}
+
+// clientStream is the client's side of an extended CONNECT.
+type clientStream struct{ x *httpExchange }
+
+var _ Tunnel = (*clientStream)(nil)
+
+func (s *clientStream) Read(p []byte) (int, error) { return s.x.r.Body.Read(p) }
+
+func (s *clientStream) Write(p []byte) (int, error) {
+	s.x.arm()
+	n, err := s.x.w.Write(p)
+	if err == nil {
+		err = s.x.control.Flush()
+	}
+	return n, err
+}
+
+// CloseWrite ends the whole tunnel: our direction of the stream ends when the
+// handler returns.
+func (s *clientStream) CloseWrite() error { return s.Close() }
+
+func (s *clientStream) Close() error { return s.x.r.Body.Close() }
 
 func deadline(idle time.Duration) time.Time {
 	if idle <= 0 {

@@ -13,10 +13,11 @@ import (
 	"time"
 )
 
-// FromHTTP makes h a handler of net/http's server, for HTTP/1.1 and HTTP/2.
-// idle is the longest silence of a client that has to send the rest of a body or
-// to take what we write; 0 means no limit. An HTTP/2 request without a length
-// may be silent: it can be one direction of a conversation, as in gRPC.
+// FromHTTP makes h a handler of net/http's server, for HTTP/1.1 and HTTP/2, or of
+// quic-go's, for HTTP/3. idle is the longest silence of a client that has to send
+// the rest of a body or to take what we write; 0 means no limit. A request of
+// HTTP/2 or 3 without a length may be silent: it can be one direction of a
+// conversation, as in gRPC.
 //
 // A response that ends in an error is cut off, by closing the connection or
 // resetting the stream, so that the client does not take it for complete. The
@@ -36,17 +37,13 @@ var errPanicked = errors.New("the handler panicked")
 
 func (f *fromHTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	ex := Get()
-	x := &httpExchange{w: w, r: r, control: http.NewResponseController(w), idle: f.idle}
+	x := &httpExchange{w: w, r: r, ex: ex, control: *http.NewResponseController(w), idle: f.idle}
 	x.fill(ex)
-	gone := make(chan struct{})
-	stop := context.AfterFunc(r.Context(), func() {
-		ex.Cancel(ErrClientGone)
-		close(gone)
-	})
+	stop := context.AfterFunc(r.Context(), x.clientGone)
 	err := errPanicked
 	defer func() {
 		if !stop() {
-			<-gone
+			x.over()
 		}
 		ex.Finish(x.sent, err)
 		if x.body != nil && !x.body.ended() {
@@ -61,6 +58,31 @@ func (f *fromHTTP) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
+// clientGone cancels the exchange, unless it is over.
+func (x *httpExchange) clientGone() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	if x.ex != nil {
+		x.ex.Cancel(ErrClientGone)
+	}
+}
+
+// over returns when clientGone does nothing any more.
+func (x *httpExchange) over() {
+	x.mu.Lock()
+	defer x.mu.Unlock()
+	x.ex = nil
+}
+
+// connKey is the context key of WithConn.
+type connKey struct{}
+
+// WithConn returns a context for the requests of a connection, so that FromHTTP
+// need not find out about it with each request.
+func WithConn(ctx context.Context, c *Conn) context.Context {
+	return context.WithValue(ctx, connKey{}, c)
+}
+
 // lingerTime is how long a client that still uploads may take to notice that
 // its request has been answered.
 const lingerTime = 2 * time.Second
@@ -69,12 +91,15 @@ const lingerTime = 2 * time.Second
 type httpExchange struct {
 	w       http.ResponseWriter
 	r       *http.Request
-	control *http.ResponseController
+	control http.ResponseController
 	idle    time.Duration
 	body    *httpBody
-	conn    Conn
+	conn    *Conn
 	sent    int64
 	armed   time.Time // when the write deadline was set
+
+	mu sync.Mutex
+	ex *Exchange // nil when it is over
 }
 
 var _ Front = (*httpExchange)(nil)
@@ -84,13 +109,8 @@ func (x *httpExchange) fill(ex *Exchange) {
 	r, q := x.r, &ex.Request
 	ex.Start = time.Now()
 	ex.Front = x
-	ex.Conn = &x.conn
-	x.conn.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
-	if local, ok := r.Context().Value(http.LocalAddrContextKey).(interface{ AddrPort() netip.AddrPort }); ok {
-		x.conn.Local = local.AddrPort()
-	}
-	x.conn.TLS = r.TLS
-	x.conn.Protocol = protocolOf(r)
+	x.conn = connOf(r)
+	ex.Conn = x.conn
 
 	q.Method = bytesOf(r.Method)
 	q.Authority = bytesOf(r.Host)
@@ -112,14 +132,40 @@ func (x *httpExchange) fill(ex *Exchange) {
 	if up := r.Header["Upgrade"]; len(up) > 0 && x.conn.Protocol == HTTP11 && containsFold(named, "upgrade") {
 		q.Upgrade = bytesOf(strings.Join(up, ", "))
 	}
-	if r.Body != nil && r.Body != http.NoBody && r.ContentLength != 0 {
-		q.Length = r.ContentLength
-		x.body = &httpBody{x: x, ex: ex, h1: h1}
-		if h1 || r.ContentLength > 0 {
-			x.body.idle = x.idle
-		}
-		q.Body = x.body
+	if r.Body == nil || r.Body == http.NoBody || r.ContentLength == 0 {
+		return
 	}
+	x.body = &httpBody{x: x, ex: ex, h1: h1}
+	if h1 || r.ContentLength > 0 {
+		x.body.idle = x.idle
+	}
+	switch {
+	case x.extendedConnect():
+		q.Upgrade, q.Method = bytesOf(r.Proto), bytesOf(http.MethodGet)
+	case x.body.empty():
+		x.body = nil
+	default:
+		q.Length, q.Body = r.ContentLength, x.body
+	}
+}
+
+// connOf tells about the connection of r.
+func connOf(r *http.Request) *Conn {
+	if c, ok := r.Context().Value(connKey{}).(*Conn); ok {
+		return c
+	}
+	c := &Conn{TLS: r.TLS, Protocol: protocolOf(r)}
+	c.Remote, _ = netip.ParseAddrPort(r.RemoteAddr)
+	if local, ok := r.Context().Value(http.LocalAddrContextKey).(interface{ AddrPort() netip.AddrPort }); ok {
+		c.Local = local.AddrPort()
+	}
+	return c
+}
+
+// extendedConnect tells whether the request asks for another protocol on its
+// stream (RFC 9220). net/http's HTTP/2 does not offer that.
+func (x *httpExchange) extendedConnect() bool {
+	return x.r.ProtoMajor == 3 && x.r.Method == http.MethodConnect && x.r.Proto != "HTTP/3.0"
 }
 
 func protocolOf(r *http.Request) Protocol {

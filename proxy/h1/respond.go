@@ -175,7 +175,7 @@ func (c *conn) respond(ex *exchange.Exchange, rh *RequestHead) (sent int64, keep
 		sent, err = c.tunnel(ex, rh)
 		return sent, false, err
 	}
-	end := responseEnd{Length: -1, Close: !rh.KeepAlive || c.drain.Load() || c.body.endsConnection()}
+	end := responseEnd{Length: -1, Close: !rh.KeepAlive || c.drain.Load() || c.srv.last.Load() || c.body.endsConnection()}
 	content := !noContent(ex)
 	switch {
 	case p.Status == 204 || p.Status == 304 && p.Length <= 0:

@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"net"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"portway/proxy/exchange"
@@ -63,12 +64,12 @@ type Server struct {
 	Logger *slog.Logger
 
 	every time.Duration // sweepEvery, less in tests
+	last  atomic.Bool   // see LastRequests
 
 	mu       sync.Mutex
 	conns    map[*conn]struct{}
 	limits   Timeouts // with defaults
 	closing  bool
-	last     bool // see LastRequests
 	sweeping bool
 	empty    chan struct{} // closed when the last connection is gone after Shutdown
 }
@@ -120,16 +121,9 @@ func (s *Server) Shutdown(ctx context.Context) error {
 }
 
 // LastRequests makes the next answer on each connection its last one, and says so
-// in it. Unlike Shutdown it closes no connection that a request may be on its way
+// in it. Unlike Shutdown, it closes no connection that a request may be on its way
 // on, and goes on to take connections.
-func (s *Server) LastRequests() {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	s.last = true
-	for c := range s.conns {
-		c.drain.Store(true)
-	}
-}
+func (s *Server) LastRequests() { s.last.Store(true) }
 
 // register adds c and sees to it that the sweeper runs.
 func (s *Server) register(c *conn) bool {
@@ -143,9 +137,6 @@ func (s *Server) register(c *conn) bool {
 		s.limits = s.Timeouts.withDefaults()
 	}
 	s.conns[c] = struct{}{}
-	if s.last {
-		c.drain.Store(true)
-	}
 	if !s.sweeping {
 		s.sweeping = true
 		every := s.every
