@@ -142,6 +142,12 @@ func TestConformance(t *testing.T) {
 		{"HEADERS too short for its priority", size, func(c *rawClient) { c.raw(frame(frameHeaders, 0x25, 1, "\x00\x00")) }},
 		{"PRIORITY on stream 0", protocol, func(c *rawClient) { c.raw(frame(framePriority, 0, 0, "\x00\x00\x00\x03\x01")) }},
 		{"PRIORITY of 4 bytes", "rst 1 FRAME_SIZE_ERROR", func(c *rawClient) { open(c); c.raw(frame(framePriority, 0, 1, "\x00\x00\x00\x03")) }},
+		{"PRIORITY of 4 bytes on a closed stream", "goaway 1 FRAME_SIZE_ERROR", func(c *rawClient) {
+			c.headers(1, true, c.get())
+			c.want("data 1 5 end")
+			c.raw(frame(framePriority, 0, 1, "\x00\x00\x00\x03"))
+		}},
+		{"PRIORITY that depends on itself on an idle stream", protocol, func(c *rawClient) { c.raw(frame(framePriority, 0, 1, selfDependent)) }},
 		{"RST_STREAM on stream 0", protocol, func(c *rawClient) { c.raw(frame(frameRSTStream, 0, 0, "\x00\x00\x00\x08")) }},
 		{"RST_STREAM of 3 bytes", "goaway 1 FRAME_SIZE_ERROR", func(c *rawClient) { open(c); c.raw(frame(frameRSTStream, 0, 1, "\x00\x00\x08")) }},
 		{"SETTINGS acknowledgement with payload", size, func(c *rawClient) { c.raw(frame(frameSettings, flagAck, 0, "\x00")) }},

@@ -8,6 +8,7 @@ import (
 	"net"
 	"runtime"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -334,4 +335,40 @@ func TestNoGoroutinesStay(t *testing.T) {
 		<-done
 	}
 	waitFor(t, "goroutines to end", func() bool { return runtime.NumGoroutine() <= before })
+}
+
+// TestLateReader reads from the body of a request that is over, as goroutines of
+// libraries do, while its memory serves other requests.
+func TestLateReader(t *testing.T) {
+	t.Parallel()
+	var late sync.WaitGroup
+	ts := serve(t, false, &Server{Handler: exchange.HandlerFunc(func(ex *exchange.Exchange) {
+		body := ex.Request.Body
+		late.Go(func() {
+			buf := make([]byte, 10)
+			for {
+				n, err := body.Read(buf)
+				if s := string(buf[:n]); s != "" && s != "mine" {
+					t.Errorf("read %q, of another request", s)
+				}
+				if err != nil {
+					_ = body.Close()
+					break
+				}
+			}
+		})
+		text(ex, 200, "hello")
+	})})
+	c := ts.dial(t)
+	for i := range 200 {
+		id := uint32(2*i + 1)
+		c.headers(id, false, c.post())
+		c.must(c.fr.WriteData(id, i%2 == 0, []byte("mine")))
+		c.want(fmt.Sprintf("data %d 5 end", id))
+		if i%2 == 1 {
+			c.must(c.fr.WriteData(id, true, []byte("mine")))
+		}
+	}
+	_ = c.nc.Close()
+	late.Wait()
 }

@@ -386,11 +386,7 @@ func (c *conn) onPriority(h frameHeader, p []byte) error {
 	if s := c.streams[h.stream]; s != nil {
 		return c.resetForError(s, wrong)
 	}
-	idle := c.isIdle(h.stream)
 	c.mu.Unlock()
-	if idle {
-		// There is no stream yet that could be reset.
-		return &connError{wrong.code, wrong.reason}
-	}
-	return c.charge(costReset, "wrong PRIORITY frames")
+	// There is no stream that could be reset.
+	return &connError{wrong.code, wrong.reason}
 }

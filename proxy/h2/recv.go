@@ -65,10 +65,65 @@ type inbox struct {
 	waiting atomic.Int64 // coarse time since when Read waits; 0: it does not
 }
 
+// requestBody is the way to an inbox that a Handler gets. Libraries, such as
+// net/http's client, may read after the exchange has ended, when the stream serves
+// another request already: then it leads nowhere. So it is not pooled.
+type requestBody struct {
+	mu sync.Mutex
+	s  *stream // nil when the exchange has ended
+}
+
 var (
-	_ exchange.Body     = (*inbox)(nil)
-	_ exchange.Buffered = (*inbox)(nil)
+	_ exchange.Body     = (*requestBody)(nil)
+	_ exchange.Buffered = (*requestBody)(nil)
 )
+
+// hold returns the stream, to be released by the caller; nil when it is over.
+func (b *requestBody) hold() *stream {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	if b.s != nil {
+		b.s.refs.Add(1)
+	}
+	return b.s
+}
+
+// end cuts the way off.
+func (b *requestBody) end() {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.s = nil
+}
+
+// Read reads content. Where the client waits for it, the first one has 100
+// Continue sent.
+func (b *requestBody) Read(p []byte) (int, error) {
+	s := b.hold()
+	if s == nil {
+		return 0, errBodyClosed
+	}
+	defer s.release()
+	return s.in.Read(p)
+}
+
+// Buffered returns how many bytes can be read without waiting.
+func (b *requestBody) Buffered() int {
+	s := b.hold()
+	if s == nil {
+		return 0
+	}
+	defer s.release()
+	return s.in.Buffered()
+}
+
+// Close gives up what was not read.
+func (b *requestBody) Close() error {
+	if s := b.hold(); s != nil {
+		s.in.Close()
+		s.release()
+	}
+	return nil
+}
 
 // put appends content; it returns how much of it was dropped because nobody will
 // read it.
@@ -156,8 +211,7 @@ func (b *inbox) Buffered() int {
 	return b.size
 }
 
-// Read reads content. Where the client waits for it, the first one has 100
-// Continue sent.
+// Read takes content out.
 func (b *inbox) Read(p []byte) (n int, err error) {
 	if len(p) == 0 {
 		return 0, nil
@@ -223,7 +277,7 @@ func (b *inbox) ready() {
 }
 
 // Close gives up what was not read.
-func (b *inbox) Close() error {
+func (b *inbox) Close() {
 	b.mu.Lock()
 	back := 0
 	if !b.closed {
@@ -236,7 +290,6 @@ func (b *inbox) Close() error {
 	if back > 0 {
 		b.s.c.giveConnWindow(back)
 	}
-	return nil
 }
 
 // endWith ends a request by its trailers.

@@ -233,7 +233,8 @@ func (r *request) fill(s *stream, last bool) {
 		q.Length = exchange.LengthUnknown
 	}
 	if q.Length != 0 {
-		q.Body = &s.in
+		s.body = &requestBody{s: s}
+		q.Body = s.body
 		s.in.expects = r.expects
 	}
 	if last {

@@ -33,7 +33,10 @@ func (s *stream) run() {
 	sent, err := s.serve()
 	s.finished.Store(true)
 	s.ex.Finish(sent, err)
-	_ = s.in.Close()
+	if s.body != nil {
+		s.body.end()
+	}
+	s.in.Close()
 	c.mu.Lock()
 	c.handlers--
 	s.leaveUpload()

@@ -14,7 +14,8 @@ type stream struct {
 	id   uint32
 	ex   *exchange.Exchange
 	in   inbox
-	wake sync.Cond // tells a blocked sender that things have changed; with c.mu
+	body *requestBody // nil if there is no content
+	wake sync.Cond    // tells a blocked sender that things have changed; with c.mu
 
 	// refs counts the connection (while the stream is in its map), the handler's
 	// goroutine, and the reader while it works on the stream.
@@ -67,7 +68,7 @@ func (s *stream) release() {
 		return
 	}
 	exchange.Put(s.ex)
-	s.c, s.ex = nil, nil
+	s.c, s.ex, s.body = nil, nil, nil
 	s.head, s.tunnel, s.headSent = false, false, false
 	s.received, s.launched = 0, time.Time{}
 	s.remoteClosed, s.localClosed = false, false

@@ -23,7 +23,7 @@ func (s *stream) relay(tunnel exchange.Tunnel) (sent int64, err error) {
 	sent, err = s.relayDown(tunnel)
 	if err != nil {
 		_ = tunnel.Close()
-		_ = s.in.Close()
+		s.in.Close()
 	}
 	<-up
 	return sent, nil
