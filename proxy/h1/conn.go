@@ -151,8 +151,8 @@ func (c *conn) releaseIn() {
 
 // readHead reads a request's head into req; n is its length in c.in.
 func (c *conn) readHead(req *exchange.Request) (n int, rh RequestHead, err error) {
-	for {
-		n, rh, err = ParseRequestHead(c.in[:c.filled], req, c.srv.Limits)
+	for from := 0; ; {
+		n, from, rh, err = parseRequestHead(c.in[:c.filled], from, req, c.srv.Limits)
 		if n > 0 || err != nil {
 			return n, rh, err
 		}
@@ -303,7 +303,7 @@ func (c *conn) sweep(now time.Time) {
 		c.cutOff(exchange.ErrClientSlow)
 	case (recv == draining || recv == lingering) && recvStill >= drainTime:
 		_ = c.sock.Close()
-	case recv == waiting && send != writing && c.mayBeGone() && c.watch.Gone():
+	case (recv == waiting || recv == paused) && send != writing && c.mayBeGone() && c.watch.Gone():
 		c.cutOff(exchange.ErrClientGone)
 	}
 }

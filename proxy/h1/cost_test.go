@@ -73,8 +73,13 @@ func TestOneWrite(t *testing.T) {
 			path   string
 			writes int64
 		}{
-			{"/0", 1}, {"/1024", 1}, {"/16000", 1}, {"/1024?chunked", 1}, {"/16000?chunked", 1},
-			{"/1048576", 19}, {"/1048576?chunked", 19}, // 2 of 16 KiB, then 64 KiB less framing
+			{"/0", 1},
+			{"/1024", 1},
+			{"/16000", 1},
+			{"/1024?chunked", 1},
+			{"/16000?chunked", 1},
+			{"/1048576", 19},
+			{"/1048576?chunked", 19}, // 2 of 16 KiB, then 64 KiB less framing
 			{"/1024", 1},
 		} {
 			c.send("GET / HTTP/1.1\r\nHost: x\r\n\r\n")

@@ -28,36 +28,38 @@ type section struct {
 	numNamed         int
 }
 
-// headEnd finds where the empty line behind a head ends; 0: not read yet.
-// Incomplete heads are looked at so far that garbage is refused at once and not
-// when time runs out.
-func headEnd(buf []byte, limits Limits) (int, error) {
-	i := bytes.Index(buf, []byte("\r\n\r\n"))
-	if i >= 0 {
-		if i+4 > limits.headBytes() {
-			return 0, tooLarge(buf)
+// headEnd finds where the empty line behind a head ends; 0: not read yet, and
+// then, complete lines end at next, from where the next look goes on. What has been
+// read is looked at so far that garbage is refused at once and not when time runs
+// out.
+func headEnd(buf []byte, from int, limits Limits) (end, next int, err error) {
+	before := max(from-len("\r\n"), 0)
+	if i := bytes.Index(buf[before:], []byte("\r\n\r\n")); i >= 0 {
+		end = before + i + len("\r\n\r\n")
+		if end > limits.headBytes() {
+			return 0, 0, tooLarge(buf)
 		}
-		return i + 4, nil
+		return end, 0, nil
 	}
 	if len(buf) >= limits.headBytes() {
-		return 0, tooLarge(buf)
+		return 0, 0, tooLarge(buf)
 	}
-	for rest := buf; ; {
-		i := bytes.IndexByte(rest, '\n')
-		line := rest
+	for {
+		line := buf[from:]
+		i := bytes.IndexByte(line, '\n')
 		if i >= 0 {
-			line = rest[:i]
+			line = line[:i]
 		}
-		if cr := bytes.IndexByte(line, '\r'); cr >= 0 && cr != len(line)-1 {
-			return 0, bad("bare CR in the head")
+		cr := bytes.IndexByte(line, '\r')
+		switch {
+		case cr >= 0 && cr != len(line)-1:
+			return 0, 0, bad("bare CR in the head")
+		case i >= 0 && cr < 0:
+			return 0, 0, bad("line ends in a bare LF")
+		case i < 0:
+			return 0, from, nil
 		}
-		if i < 0 {
-			return 0, nil
-		}
-		if i == 0 || rest[i-1] != '\r' {
-			return 0, bad("line ends in a bare LF")
-		}
-		rest = rest[i+1:]
+		from += i + 1
 	}
 }
 

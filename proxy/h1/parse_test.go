@@ -1,6 +1,8 @@
 package h1
 
 import (
+	"bytes"
+	"strings"
 	"testing"
 
 	"portway/proxy/exchange"
@@ -31,6 +33,32 @@ func TestParseRequestHead(t *testing.T) {
 			t.Fatalf("the first %d bytes: n = %d, err = %v", i, n, err)
 		}
 	}
+}
+
+// A head that comes drop by drop is looked at once, not again and again from its
+// begin.
+func TestParseDrops(t *testing.T) {
+	t.Parallel()
+	message := []byte("\r\nGET / HTTP/1.1\r\nHost: x\r\nX: " + strings.Repeat("y", 300) + "\r\nLast: 1\r\n\r\nrest")
+	var req exchange.Request
+	from := 0
+	for i := range message {
+		n, next, _, err := parseRequestHead(message[:i], from, &req, Limits{})
+		if err != nil {
+			t.Fatalf("the first %d bytes: %v", i, err)
+		}
+		if n > 0 {
+			if n != len(message)-4 || show(&req.Fields) != "X="+strings.Repeat("y", 300)+" Last=1" {
+				t.Errorf("n = %d, fields %s", n, show(&req.Fields))
+			}
+			return
+		}
+		if want := bytes.LastIndexByte(message[2:max(i, 2)], '\n') + 1; next != want {
+			t.Fatalf("the first %d bytes: the next look begins at %d instead of %d", i, next, want)
+		}
+		from = next
+	}
+	t.Error("never complete")
 }
 
 func TestParseResponseHead(t *testing.T) {

@@ -13,9 +13,9 @@ const (
 	fresh     phase = iota // a new connection without a byte: Timeouts.Head
 	idle                   // between requests: Timeouts.Idle
 	head                   // of a request, all of it: Timeouts.Head
-	waiting                // for the handler, with nothing to read: the client may be gone
+	waiting                // for the handler: no limit, but the client may be gone
 	receiving              // content: Timeouts.Body until the response begins
-	paused                 // content is there to read, but nobody wants it yet: no limit
+	paused                 // as waiting, while there is content that nobody reads
 	draining               // content that nobody wants, all of it: drainTime
 	lingering              // until the client closes, all of it: drainTime
 	tunneling              // no limit

@@ -145,12 +145,13 @@ func (b *requestBody) endsConnection() bool {
 
 // malformed tells what was wrong with the content as far as it was read, nil if
 // nothing.
-func (b *requestBody) malformed() (syntax *SyntaxError) {
+func (b *requestBody) malformed() *SyntaxError {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	if !b.reading && b.reader.err != nil && !b.reader.ended() {
-		errors.As(b.reader.err, &syntax)
+	if b.reading {
+		return nil
 	}
+	syntax, _ := b.reader.err.(*SyntaxError) //nolint:errorlint // is never wrapped there
 	return syntax
 }
 

@@ -28,40 +28,47 @@ const maxMethod = 32
 // point into buf. One empty line in front of the request is skipped (RFC 9112
 // section 2.2).
 func ParseRequestHead(buf []byte, req *exchange.Request, limits Limits) (n int, head RequestHead, err error) {
+	n, _, head, err = parseRequestHead(buf, 0, req, limits)
+	return n, head, err
+}
+
+// parseRequestHead is ParseRequestHead for a head that comes bit by bit: next is
+// the value of from for the next try.
+func parseRequestHead(buf []byte, from int, req *exchange.Request, limits Limits) (n, next int, head RequestHead, err error) {
 	skip := 0
 	if len(buf) > 0 && buf[0] == '\r' {
 		if len(buf) == 1 {
-			return 0, head, nil
+			return 0, 0, head, nil
 		}
 		if buf[1] != '\n' {
-			return 0, head, bad("bare CR before the request")
+			return 0, 0, head, bad("bare CR before the request")
 		}
 		skip = 2
 		buf = buf[2:]
 	}
 	if len(buf) > 0 && class[buf[0]]&isToken == 0 {
-		return 0, head, bad("request begins with %s, which no method does", char(buf[0]))
+		return 0, 0, head, bad("request begins with %s, which no method does", char(buf[0]))
 	}
-	end, err := headEnd(buf, limits)
+	end, next, err := headEnd(buf, from, limits)
 	if end == 0 {
-		return 0, head, err
+		return 0, next, head, err
 	}
 	req.Fields.Reset()
 	line, rest, err := cutLine(buf[:end])
 	if err != nil {
-		return 0, head, err
+		return 0, 0, head, err
 	}
 	if err := parseRequestLine(line, req, &head); err != nil {
-		return 0, head, err
+		return 0, 0, head, err
 	}
 	var s section
 	if err := s.parse(rest, &req.Fields, limits); err != nil {
-		return 0, head, err
+		return 0, 0, head, err
 	}
 	if err := s.finishRequest(req, &head); err != nil {
-		return 0, head, err
+		return 0, 0, head, err
 	}
-	return skip + end, head, nil
+	return skip + end, 0, head, nil
 }
 
 // parseRequestLine parses "method SP target SP version". An authority in the

@@ -11,7 +11,7 @@ func ParseResponseHead(buf []byte, method []byte, resp *exchange.Response, limit
 	if !couldBeResponse(buf) {
 		return 0, framing, bad("%.20q is not the begin of an HTTP/1 response", buf)
 	}
-	end, err := headEnd(buf, limits)
+	end, _, err := headEnd(buf, 0, limits)
 	if end == 0 {
 		return 0, framing, err
 	}
