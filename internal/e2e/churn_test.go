@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/http"
 	"os/exec"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -54,8 +55,8 @@ func TestChurn(t *testing.T) {
 	})
 	t.Cleanup(func() {
 		if t.Failed() {
-			out, _ := exec.Command("docker", "logs", "--tail", "20", proxy.Name).CombinedOutput() // empty if it fails
-			t.Logf("Portway's log ends:\n%s", out)
+			out, _ := exec.Command("docker", "logs", proxy.Name).CombinedOutput() // empty if it fails
+			t.Logf("the first requests that failed: %s", warnings(string(out), 5))
 		}
 	})
 	addr := proxy.Addr(t, network).String()
@@ -114,6 +115,18 @@ func TestChurn(t *testing.T) {
 	if load.answered.Load() < inFlight {
 		t.Errorf("only %d requests were answered", load.answered.Load())
 	}
+}
+
+// warnings are the first n lines of a log about requests that failed.
+func warnings(log string, n int) string {
+	var found strings.Builder
+	for line := range strings.Lines(log) {
+		if n > 0 && strings.Contains(line, `"request failed"`) && strings.Contains(line, "stay.test") {
+			found.WriteString(line)
+			n--
+		}
+	}
+	return found.String()
 }
 
 // unchecked switches health checks off: one process a second and container would
