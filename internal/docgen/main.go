@@ -17,13 +17,32 @@ import (
 //go:embed labels.md.tmpl
 var page string
 
+// groups are the tables of what happens to requests and answers: the name of each in
+// the template, and the first words of its options.
+var groups = map[string][]string{
+	"Redirects": {"redirect-host", "redirect"},
+	"Paths":     {"strip-prefix", "add-prefix", "rewrite"},
+	"Fields":    {"request-headers", "response-headers", "security-headers", "hsts", "cors", "request-id"},
+	"Access":    {"ip", "basic-auth"},
+	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
+	"Answers":   {"compress", "respond", "maintenance"},
+}
+
 // sections are the tables of the page by the names that the template has for
 // them. What is bound elsewhere belongs here as well.
 func sections() map[string][]label.Option {
-	return map[string][]label.Option{
-		"Route":      label.Describe(&route.Options{}).Options(),
-		"Middleware": label.Describe(middleware.All()...).Options(),
+	all := map[string][]label.Option{"Route": label.Describe(&route.Options{}).Options()}
+	options := label.Describe(middleware.All()...).Options()
+	for name, words := range groups {
+		for _, word := range words {
+			for _, o := range options {
+				if first, _, _ := strings.Cut(o.Name, "."); first == word {
+					all[name] = append(all[name], o)
+				}
+			}
+		}
 	}
+	return all
 }
 
 func main() {

@@ -2,10 +2,12 @@ package main
 
 import (
 	"os"
+	"slices"
 	"strings"
 	"testing"
 
 	"portway/label"
+	"portway/proxy/middleware"
 	"portway/route"
 )
 
@@ -22,6 +24,45 @@ func TestPageIsUpToDate(t *testing.T) {
 	}
 	if string(got) != want {
 		t.Error("docs/labels.md is stale: run go generate ./route")
+	}
+}
+
+// What a label can say is on the page once.
+func TestEveryOptionIsInOneTable(t *testing.T) {
+	t.Parallel()
+	page, err := render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, o := range route.NewParser(middleware.All).Schema().Options() {
+		if n := strings.Count(page, "\n| `portway."+o.Name+"` |"); n != 1 {
+			t.Errorf("portway.%s is in %d tables", o.Name, n)
+		}
+	}
+}
+
+// The page tells the order in which requests really pass.
+func TestOrderOnPage(t *testing.T) {
+	t.Parallel()
+	page, err := render()
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, text, _ := strings.Cut(page, "\n### Order\n")
+	text, _, _ = strings.Cut(text, ". So\n")
+	var told, real []string
+	for i, word := range strings.Split(text, "`") {
+		if i%2 == 1 {
+			told = append(told, word)
+		}
+	}
+	for _, o := range label.Describe(middleware.All()...).Options() {
+		if word, _, _ := strings.Cut(o.Name, "."); !slices.Contains(real, word) {
+			real = append(real, word)
+		}
+	}
+	if !slices.Equal(told, real) {
+		t.Errorf("the page says\n%s\nand requests pass\n%s", told, real)
 	}
 }
 
