@@ -45,7 +45,7 @@ var (
 // isEOF tells whether err is the true end of a message. What wraps io.EOF is not:
 // somebody else's end cut the message off.
 func isEOF(err error) bool {
-	return err == io.EOF //nolint:errorlint // see above
+	return err == io.EOF
 }
 
 // inbox holds content that the client sent on a stream until someone reads it:
