@@ -7,7 +7,7 @@ import (
 )
 
 var colours = map[string]string{
-	"nginx": "#7f8c8d", "portway": "#1f77b4", "nginx-large": "#bdc3c7", "haproxy": "#8c6d31",
+	"nginx": "#7f8c8d", "portway": "#1f77b4", "portway-full": "#9ecae1", "nginx-large": "#bdc3c7", "haproxy": "#8c6d31",
 	"caddy": "#2ca02c", "traefik": "#d62728",
 }
 

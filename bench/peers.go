@@ -26,6 +26,7 @@ type peer struct {
 	plain   string // plain HTTP; unused by measurements
 	http3   bool
 	bulk    bool // measured only where large bodies are
+	full    bool // with 1,000 routes and eight middleware; measured only beside the bare one
 	idleRSS int64
 	peakRSS int64
 
@@ -43,7 +44,13 @@ type recipe struct {
 	args    []string // templates
 	http3   bool
 	bulk    bool
+	full    bool
 	missing string // how to get it
+}
+
+var portwayArgs = []string{
+	"run", "--http={{.Plain}}", "--https={{.Addr}}", "--docker=off", "--storage={{.Dir}}/data",
+	"--routes={{.Dir}}/routes", "--control={{.Dir}}/control.sock", "--log-level=warn",
 }
 
 var recipes = []recipe{
@@ -53,10 +60,11 @@ var recipes = []recipe{
 	},
 	{
 		name: "portway", binary: "portway", version: []string{"version"}, config: "portway-routes.yaml",
-		args: []string{
-			"run", "--http={{.Plain}}", "--https={{.Addr}}", "--docker=off", "--storage={{.Dir}}/data",
-			"--routes={{.Dir}}/routes", "--control={{.Dir}}/control.sock", "--log-level=warn",
-		}, http3: true, missing: "make build",
+		args: portwayArgs, http3: true, missing: "make build",
+	},
+	{
+		name: "portway-full", binary: "portway", version: []string{"version"}, config: "full-routes.yaml",
+		args: portwayArgs, full: true, missing: "make build",
 	},
 	{
 		name: "nginx-large", binary: "nginx", version: []string{"-v"}, config: "nginx.conf",
@@ -89,7 +97,7 @@ func startPeers(ctx context.Context, env *environment, o options) (peers []*peer
 		}
 		p, err := r.start(ctx, env, o)
 		switch {
-		case errors.Is(err, exec.ErrNotFound) && r.name != "portway":
+		case errors.Is(err, exec.ErrNotFound) && r.binary != "portway":
 			missing = append(missing, fmt.Sprintf("%s is not here: %s", r.name, r.missing))
 		case err != nil:
 			for _, p := range peers {
@@ -105,7 +113,7 @@ func startPeers(ctx context.Context, env *environment, o options) (peers []*peer
 }
 
 func (r recipe) find(env *environment, o options) (string, error) {
-	if r.name == "portway" {
+	if r.binary == "portway" {
 		return filepath.Abs(o.portway)
 	}
 	if own := filepath.Join(env.bin, r.binary); exists(own) {
@@ -129,7 +137,7 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{name: r.name, http3: r.http3, bulk: r.bulk}
+	p := &peer{name: r.name, http3: r.http3, bulk: r.bulk, full: r.full}
 	if p.addr, err = freeAddr(); err != nil {
 		return nil, err
 	}
@@ -145,8 +153,15 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 		"Origin": env.originAddr, "GRPC": env.grpcAddr, "Cert": env.certFile, "Key": env.keyFile, "Both": env.bothFile,
 		"Config": filepath.Join(dir, r.config), "Large": r.bulk, "Workers": workers(),
 	}
-	if r.name == "portway" {
+	if r.binary == "portway" {
 		vars["Config"] = filepath.Join(dir, "routes", "bench.yaml")
+	}
+	if r.full {
+		sites := make([]int, 1000)
+		for i := range sites {
+			sites[i] = i
+		}
+		vars["Sites"] = sites
 	}
 	if r.config != "" {
 		text, err := expandFile("conf/"+r.config, vars)

@@ -34,6 +34,7 @@ type scenario struct {
 	unit unit
 	bulk bool // large bodies: measured for peers with large buffers too
 	h3   bool
+	full bool // also measured with 1,000 routes and eight middleware
 	// fresh restarts the peer before each run: memory of earlier loads would hide what is gained.
 	fresh bool
 	// run puts load on the peer for about d. held is called while idle connections are open.
@@ -68,16 +69,16 @@ func (s scenario) show(m measurement) string {
 }
 
 func (s scenario) supports(p *peer) bool {
-	return (!s.h3 || p.http3) && (!p.bulk || s.bulk)
+	return (!s.h3 || p.http3) && (!p.bulk || s.bulk) && (!p.full || s.full)
 }
 
 func workers() int { return runtime.NumCPU() }
 
 var scenarios = []scenario{
-	{name: "h1-get", doc: "HTTP/1.1 GET, 1 KiB, 64 keep-alive connections", run: wrk("/1k", "", 64)},
+	{name: "h1-get", doc: "HTTP/1.1 GET, 1 KiB, 64 keep-alive connections", full: true, run: wrk("/1k", "", 64)},
 	{name: "h1-post", doc: "HTTP/1.1 POST, 1 KiB with Content-Length", run: wrk("/1k", "post1k.lua", 64)},
 	{name: "h1-chunked", doc: "HTTP/1.1 GET, chunked answer of 4 x 256 bytes", run: wrk("/chunked", "", 64)},
-	{name: "h2-get", doc: "HTTP/2 GET, 1 KiB, 8 connections x 16 streams", run: h2load("/1k", 16)},
+	{name: "h2-get", doc: "HTTP/2 GET, 1 KiB, 8 connections x 16 streams", full: true, run: h2load("/1k", 16)},
 	{name: "h2-post", doc: "HTTP/2 POST, 1 KiB, 8 connections x 16 streams", run: h2load("/1k", 16, "-d", "{work}/1k")},
 	{
 		name: "grpc", doc: "gRPC unary (grpc.testing.TestService/EmptyCall), 8 connections x 16 streams",
