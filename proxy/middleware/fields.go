@@ -78,9 +78,9 @@ func parseChange(line string) (change, error) {
 	return c, err
 }
 
-// twoFieldsRE finds a second field behind a comma, by which most lists of labels
+// twoFieldsRE finds a second change behind a comma, by which most lists of labels
 // are written: it must not become a part of the first one's value.
-var twoFieldsRE = regexp.MustCompile(`,\s*[-+]?[A-Za-z][A-Za-z0-9-]*:\s`)
+var twoFieldsRE = regexp.MustCompile(`,\s*(?:[-+]?[A-Za-z][A-Za-z0-9-]*:\s|-[A-Za-z][A-Za-z0-9-]*\s*(?:,|$))`)
 
 // ofConnection tells whether a field is about one connection or the framing on it.
 // Host is not among them, since it can be changed as Request.Authority.

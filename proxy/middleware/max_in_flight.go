@@ -44,14 +44,25 @@ var (
 
 // Serve takes a place, or refuses.
 func (h *inFlight) Serve(ex *exchange.Exchange) {
-	if h.now.Add(1) > h.limit {
-		h.now.Add(-1)
+	if !h.enter() {
 		refuse(ex, http.StatusServiceUnavailable, "The site is too busy.")
 		retryAfter(ex, time.Second)
 		return
 	}
 	ex.OnDone(h)
 	h.next.Serve(ex)
+}
+
+func (h *inFlight) enter() bool {
+	for {
+		n := h.now.Load()
+		if n >= h.limit {
+			return false
+		}
+		if h.now.CompareAndSwap(n, n+1) {
+			return true
+		}
+	}
 }
 
 // Done gives the place back.

@@ -16,8 +16,8 @@ var _ Middleware = (*securityHeaders)(nil)
 // Labels binds security-headers.
 func (m *securityHeaders) Labels(s *label.Set) {
 	s.Bool(&m.on, "security-headers", false,
-		"Add `X-Content-Type-Options: nosniff`, `X-Frame-Options: SAMEORIGIN`, `Referrer-Policy: strict-origin-when-cross-origin` and "+
-			"`Cross-Origin-Opener-Policy: same-origin-allow-popups` to responses without them, and remove `Server` and `X-Powered-By`.",
+		"Add `X-Content-Type-Options: nosniff`, `X-Frame-Options: SAMEORIGIN` and `Referrer-Policy: strict-origin-when-cross-origin` "+
+			"to responses without them, and remove `Server` and `X-Powered-By`.",
 		label.Example("true"))
 }
 
@@ -34,7 +34,6 @@ func (m *securityHeaders) Wrap(next exchange.Handler) exchange.Handler {
 		{"x-content-type-options", []byte("X-Content-Type-Options"), []byte("nosniff")},
 		{"x-frame-options", []byte("X-Frame-Options"), []byte("SAMEORIGIN")},
 		{"referrer-policy", []byte("Referrer-Policy"), []byte("strict-origin-when-cross-origin")},
-		{"cross-origin-opener-policy", []byte("Cross-Origin-Opener-Policy"), []byte("same-origin-allow-popups")},
 	}
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		next.Serve(ex)
