@@ -50,19 +50,19 @@ func TestOrderOnPage(t *testing.T) {
 	}
 	_, text, _ := strings.Cut(page, "\n### Order\n")
 	text, _, _ = strings.Cut(text, ". So\n")
-	var told, real []string
+	var told, actual []string
 	for i, word := range strings.Split(text, "`") {
 		if i%2 == 1 {
 			told = append(told, word)
 		}
 	}
 	for _, o := range label.Describe(middleware.All()...).Options() {
-		if word, _, _ := strings.Cut(o.Name, "."); !slices.Contains(real, word) {
-			real = append(real, word)
+		if word, _, _ := strings.Cut(o.Name, "."); !slices.Contains(actual, word) {
+			actual = append(actual, word)
 		}
 	}
-	if !slices.Equal(told, real) {
-		t.Errorf("the page says\n%s\nand requests pass\n%s", told, real)
+	if !slices.Equal(told, actual) {
+		t.Errorf("the page says\n%s\nand requests pass\n%s", told, actual)
 	}
 }
 

@@ -74,7 +74,7 @@ func TestChurn(t *testing.T) {
 	load.release(ctx, addr+":443", roots)
 	eventually(t, 3*time.Minute, func() error {
 		if n := load.flying.Load(); n < inFlight {
-			return fmt.Errorf("%d requests in flight, %d failed: %v", n, load.failed.Load(), load.first())
+			return fmt.Errorf("%d requests in flight, %d failed: %w", n, load.failed.Load(), load.first())
 		}
 		return nil
 	})

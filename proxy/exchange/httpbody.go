@@ -50,7 +50,7 @@ func (b *httpBody) empty() bool {
 	}
 	_ = b.x.control.SetReadDeadline(time.Now().Add(peekTime))
 	n, err := r.Body.Read(b.ahead[:])
-	if n == 0 && err == io.EOF { //nolint:errorlint // a wrapped EOF is an error, not the end
+	if n == 0 && err == io.EOF {
 		return len(r.Trailer) == 0
 	}
 	_ = b.x.control.SetReadDeadline(time.Time{})
@@ -91,7 +91,7 @@ func (b *httpBody) Read(p []byte) (int, error) {
 	defer b.mu.Unlock()
 	b.busy = false
 	switch {
-	case err == io.EOF: //nolint:errorlint // a wrapped EOF is an error, not the end
+	case err == io.EOF:
 		for name, values := range b.x.r.Trailer {
 			for _, value := range values {
 				b.ex.Request.Trailers.AddString(name, value)

@@ -80,7 +80,7 @@ type requestBody struct {
 
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.request.Body.Read(p)
-	if err == io.EOF && len(b.trailer) == 0 { //nolint:errorlint // a wrapped EOF is an error, not the end
+	if err == io.EOF && len(b.trailer) == 0 {
 		copyFields(b.trailer, &b.request.Trailers)
 	}
 	return n, err

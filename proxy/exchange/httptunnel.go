@@ -137,7 +137,7 @@ func relay(client, origin Tunnel, idle time.Duration) (sent int64) {
 				break
 			}
 		}
-		if err == io.EOF { //nolint:errorlint // a wrapped EOF is an error, not the end
+		if err == io.EOF {
 			err = dst.CloseWrite()
 		}
 		if err != nil {

@@ -311,7 +311,7 @@ func (x *httpExchange) writeBody(ex *Exchange) error {
 			x.sent += int64(n)
 			flushed = false
 		}
-		if err == io.EOF { //nolint:errorlint // a wrapped EOF is an error, not the end
+		if err == io.EOF {
 			break
 		}
 		if err != nil {

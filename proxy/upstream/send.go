@@ -115,7 +115,7 @@ func readPart(c *conn, body io.Reader, p []byte) (int, error) {
 
 // atEnd tells whether err is the true end of a body, which a wrapped io.EOF is not.
 func atEnd(err error) bool {
-	return err == io.EOF //nolint:errorlint // see above
+	return err == io.EOF
 }
 
 func write(c *conn, p []byte) error {
