@@ -11,11 +11,9 @@ import (
 
 // Names of fields that are written often, as bytes once and for all.
 var (
-	nameCacheControl = []byte("Cache-Control")
-	nameContentType  = []byte("Content-Type")
-	nameLocation     = []byte("Location")
-	nameRetryAfter   = []byte("Retry-After")
-	nameVary         = []byte("Vary")
+	nameLocation   = []byte("Location")
+	nameRetryAfter = []byte("Retry-After")
+	nameVary       = []byte("Vary")
 )
 
 const plainText = "text/plain; charset=utf-8"
