@@ -81,8 +81,8 @@ func (m *basicAuth) Wrap(next exchange.Handler) exchange.Handler {
 //
 // A password that was right is remembered by a keyed hash, one for each user, so that
 // bcrypt is paid once and not for every request. Passwords that are wrong are never
-// remembered, and as many are checked at the same time as half of the processors can:
-// guessing cannot take the machine away from those who are let in already.
+// remembered, and a route checks no more of them at the same time than half of the
+// processors can: guessing does not take the machine away from those who are in already.
 type guard struct {
 	next      exchange.Handler
 	challenge []byte
@@ -91,7 +91,7 @@ type guard struct {
 	forward   bool
 	users     map[string]*account
 	nobody    *account // checked in place of a user who is not there, so that it takes as long
-	secret    [32]byte
+	secret    [sha256.Size]byte
 	slots     chan struct{}
 }
 
