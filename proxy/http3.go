@@ -19,7 +19,6 @@ import (
 )
 
 const (
-	alpnHTTP3 = http3.NextProtoH3
 	// altSvcAge is how long clients remember, in seconds, that there is HTTP/3.
 	altSvcAge = 86400
 	// farewell is how long clients may take to close connections on which nothing
