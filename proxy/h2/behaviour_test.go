@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/iotest"
 
 	"golang.org/x/net/http2"
 
@@ -93,6 +94,10 @@ func TestResponses(t *testing.T) {
 				f.AddString(name, value)
 			}
 		},
+		"/large-head": func(ex *exchange.Exchange) {
+			text(ex, 200, "")
+			ex.Response.Fields.AddString("X", strings.Repeat("y", 3*maxFrame))
+		},
 		"/panic":    func(*exchange.Exchange) { panic("oops") },
 		"/nothing":  func(*exchange.Exchange) {},
 		"/101":      func(ex *exchange.Exchange) { ex.Response.Status = 101 },
@@ -118,6 +123,7 @@ func TestResponses(t *testing.T) {
 		{"GET", "/204", "204 0  X=y"},
 		{"GET", "/304", "304 0 "},
 		{"GET", "/fields", "200 0  Set-Cookie=a=b Set-Cookie=c=d X-Upper=Case Kept"},
+		{"GET", "/large-head", "200 0  X=" + strings.Repeat("y", 3*maxFrame)},
 		{"GET", "/panic", "500 0 "},
 		{"GET", "/nothing", "500 0 "},
 		{"GET", "/101", "500 0 "},
@@ -173,13 +179,16 @@ func TestBrokenResponses(t *testing.T) {
 			b.err, ex.Response.Length = nil, 10
 		case "/long":
 			b.err, ex.Response.Length = nil, 4
+		case "/longer":
+			ex.Response.Length, ex.Response.Body = 4, drops("hello")
+			return
 		case "/panic":
 			ex.Response.Body = panics{b}
 		}
 		ex.Go(func() { b.c <- "hello"; close(b.c) })
 	})})
 	client, url := ts.client(t)
-	for _, path := range []string{"/error", "/short", "/long", "/panic"} {
+	for _, path := range []string{"/error", "/short", "/long", "/longer", "/panic"} {
 		res, err := client.Get(url + path)
 		if err == nil {
 			_, err = io.ReadAll(res.Body)
@@ -193,6 +202,14 @@ func TestBrokenResponses(t *testing.T) {
 			t.Errorf("%s: done without an error", path)
 		}
 	}
+}
+
+// drops is a body that yields byte by byte.
+func drops(s string) exchange.Body {
+	return struct {
+		io.Reader
+		io.Closer
+	}{iotest.OneByteReader(strings.NewReader(s)), io.NopCloser(nil)}
 }
 
 type panics struct{ *chunks }
@@ -263,7 +280,7 @@ func TestUploads(t *testing.T) {
 		}
 	})})
 	client, url := ts.client(t)
-	for _, size := range []int{0, 1, 100, smallChunk, smallChunk + 1, maxFrame, 100_000, 5 << 20} {
+	for _, size := range []int{0, 1, 100, smallChunk, smallChunk + 1, maxFrame, 100_000, 2 << 20} {
 		for _, known := range []bool{true, false} {
 			content := bytes.Repeat([]byte("0123456789"), size/10+1)[:size]
 			var body io.Reader = bytes.NewReader(content)

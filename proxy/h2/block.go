@@ -288,8 +288,6 @@ func (c *conn) endTrailers() error {
 	wrong := b.wrong
 	switch {
 	case wrong != nil:
-	case s.remoteClosed:
-		wrong = &streamError{codeStreamClosed, "HEADERS after END_STREAM"}
 	case b.malformed != "":
 		wrong = &streamError{codeProtocol, b.malformed}
 	case b.large:

@@ -139,6 +139,7 @@ func TestConformance(t *testing.T) {
 		{"DATA with more padding than payload", "goaway 1 PROTOCOL_ERROR", func(c *rawClient) { open(c); c.raw(frame(frameData, 9, 1, "\x06xxxxx")) }},
 		{"padded DATA without a length", "goaway 1 FRAME_SIZE_ERROR", func(c *rawClient) { open(c); c.raw(frame(frameData, 9, 1, "")) }},
 		{"HEADERS with more padding than payload", protocol, func(c *rawClient) { c.raw(frame(frameHeaders, 0xd, 1, "\x09\x82")) }},
+		{"padded HEADERS without a length", size, func(c *rawClient) { c.raw(frame(frameHeaders, 0xd, 1, "")) }},
 		{"HEADERS too short for its priority", size, func(c *rawClient) { c.raw(frame(frameHeaders, 0x25, 1, "\x00\x00")) }},
 		{"PRIORITY on stream 0", protocol, func(c *rawClient) { c.raw(frame(framePriority, 0, 0, "\x00\x00\x00\x03\x01")) }},
 		{"PRIORITY of 4 bytes", "rst 1 FRAME_SIZE_ERROR", func(c *rawClient) { open(c); c.raw(frame(framePriority, 0, 1, "\x00\x00\x00\x03")) }},
@@ -156,6 +157,11 @@ func TestConformance(t *testing.T) {
 		{"ENABLE_PUSH of 2", protocol, func(c *rawClient) { c.raw(set(settingEnablePush, 2)) }},
 		{"ENABLE_CONNECT_PROTOCOL of 2", protocol, func(c *rawClient) { c.raw(set(settingEnableConnectProtocol, 2)) }},
 		{"INITIAL_WINDOW_SIZE too large", flow, func(c *rawClient) { c.raw(set(settingInitialWindowSize, 1<<31)) }},
+		{"INITIAL_WINDOW_SIZE that makes a window too large", "goaway 1 FLOW_CONTROL_ERROR", func(c *rawClient) {
+			open(c)
+			c.must(c.fr.WriteWindowUpdate(1, maxWindow-defaultWindow))
+			c.raw(set(settingInitialWindowSize, defaultWindow+1))
+		}},
 		{"MAX_FRAME_SIZE too small", protocol, func(c *rawClient) { c.raw(set(settingMaxFrameSize, maxFrame-1)) }},
 		{"MAX_FRAME_SIZE too large", protocol, func(c *rawClient) { c.raw(set(settingMaxFrameSize, 1<<24)) }},
 		{"unknown setting is ignored", "settings ack", func(c *rawClient) { c.raw(set(0xff, 1)) }},

@@ -98,7 +98,7 @@ func TestSendWindows(t *testing.T) {
 // another to end.
 func TestFairness(t *testing.T) {
 	t.Parallel()
-	const size = 12 << 20 // some slices of the scheduler's time
+	const size = 8 << 20 // some slices of the scheduler's time
 	ts := serve(t, false, &Server{Handler: download(size)})
 	c := ts.dial(t, http2.Setting{ID: http2.SettingInitialWindowSize, Val: 1<<31 - 1})
 	c.must(c.fr.WriteWindowUpdate(0, 1<<30))
@@ -371,4 +371,19 @@ func TestLateReader(t *testing.T) {
 	}
 	_ = c.nc.Close()
 	late.Wait()
+}
+
+// TestPaddingIsGivenBack sends more padding than the windows hold.
+func TestPaddingIsGivenBack(t *testing.T) {
+	t.Parallel()
+	ts := serve(t, false, &Server{Handler: hello, Limits: Limits{StreamWindow: 4 << 10, ConnWindow: 64 << 10}})
+	c := ts.dial(t)
+	c.headers(1, false, c.post())
+	for i := range 2000 {
+		sent := (i + 1) * 258
+		waitFor(t, "window", func() bool { return windows(c, 1)+4<<10 >= sent && windows(c, 0)+64<<10 >= sent })
+		c.must(c.fr.WriteDataPadded(1, false, []byte("xy"), make([]byte, 255)))
+	}
+	c.must(c.fr.WriteData(1, true, nil))
+	c.want("data 1 5 end")
 }

@@ -363,7 +363,8 @@ func (c *conn) onRSTStream(h frameHeader, p []byte) error {
 	return c.charge(cost, "RST_STREAM frames")
 }
 
-// goneError is a reset by the client as the cause of cancellation.
+// goneError is the cause of cancellation where the client reset a stream, or
+// left us no choice.
 type goneError struct{ reset *streamError }
 
 func (e *goneError) Error() string   { return e.reset.Error() }

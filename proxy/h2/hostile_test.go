@@ -325,6 +325,14 @@ func TestHostileContent(t *testing.T) {
 		{"host in trailers", malformed, func(c *rawClient) { c.headers(1, false, c.post()); c.headers(1, true, c.encode("host", "b")) }},
 		{"CRLF in trailers", malformed, func(c *rawClient) { c.headers(1, false, c.post()); c.headers(1, true, c.encode("x", "y\r\nz: a")) }},
 		{"upper-case name in trailers", malformed, func(c *rawClient) { c.headers(1, false, c.post()); c.headers(1, true, c.encode("X", "y")) }},
+		{"extended CONNECT with content-length", malformed, func(c *rawClient) {
+			c.headers(1, false, c.encode(":method", "CONNECT", ":protocol", "websocket", ":scheme", "https", ":authority", "a", ":path", "/", "content-length", "5"))
+		}},
+		{"refused with content to come", "rst 1 NO_ERROR", func(c *rawClient) {
+			c.headers(1, false, c.post("expect", "miracles"))
+			c.want("head 1 417 end")
+			data(c, true, "on its way")
+		}},
 		{"trailers too large", "rst 1 ENHANCE_YOUR_CALM", func(c *rawClient) {
 			c.headers(1, false, c.post())
 			writeBlock(c, 1, true, c.encode(repeat("x", strings.Repeat("y", 2000), 33)...))

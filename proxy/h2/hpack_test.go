@@ -25,7 +25,7 @@ func TestEncoder(t *testing.T) {
 	t.Parallel()
 	names := []string{"Content-Type", "server", "X-Unknown", "Set-Cookie", "cache-control", "grpc-status", "etag", "date", "x-frame-options", "content-security-policy"}
 	rnd := rand.New(rand.NewPCG(1, 2))
-	for round := range 50 {
+	for round := range 20 {
 		var e encoder
 		e.init()
 		d := hpack.NewDecoder(peerTable, nil)

@@ -129,6 +129,12 @@ func TestHeaderFloods(t *testing.T) { // not parallel: it measures memory
 				c.raw(piece(0, frameContinuation, string(c.encode("x", strings.Repeat("y", 1000)))))
 			}
 		}},
+		{"large CONTINUATIONs", "goaway 1 ENHANCE_YOUR_CALM", func(c *rawClient) {
+			c.raw(piece(flagEndStream, frameHeaders, string(c.get())))
+			for range 20 {
+				c.raw(piece(0, frameContinuation, strings.Repeat("\x82", maxFrame)))
+			}
+		}},
 		{"tiny CONTINUATIONs", "goaway 1 ENHANCE_YOUR_CALM", func(c *rawClient) {
 			c.raw(piece(flagEndStream, frameHeaders, string(c.get())))
 			for range 200 {
@@ -139,6 +145,17 @@ func TestHeaderFloods(t *testing.T) { // not parallel: it measures memory
 			c.raw(piece(flagEndStream, frameHeaders, string(c.get())))
 			for range 200 {
 				c.raw(piece(0, frameContinuation, ""))
+			}
+		}},
+		{"empty pieces in many blocks", "goaway", func(c *rawClient) {
+			c.headers(1, false, c.post())
+			for i := range 10 {
+				id := uint32(2*i + 1)
+				c.raw(string(appendFrameHeader(nil, 0, frameHeaders, flagEndStream, id)))
+				for range 30 {
+					c.raw(string(appendFrameHeader(nil, 0, frameContinuation, 0, id)))
+				}
+				c.raw(string(appendFrameHeader(nil, 0, frameContinuation, flagEndHeaders, id)))
 			}
 		}},
 		{"a table entry named thousands of times (HPACK bomb, CVE-2016-6581)", "head 1 431 end", func(c *rawClient) {

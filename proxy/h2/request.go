@@ -168,7 +168,7 @@ func (r *request) finish(last bool) string {
 func (r *request) target() string {
 	method := r.method
 	if r.seen&seenProtocol != 0 {
-		if last := r.length > 0; last {
+		if r.length > 0 {
 			return "content-length with extended CONNECT"
 		}
 		method = "GET"

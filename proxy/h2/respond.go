@@ -61,10 +61,13 @@ func (s *stream) leaveUpload() {
 	}
 	s.since = c.srv.now()
 	if s.declared-s.received > int64(s.recvWindow) {
-		c.reset(s, &streamError{codeNo, "answered before the request was complete"})
+		c.reset(s, codeNo, errAnswered)
 		s.release() // the connection's
 	}
 }
+
+// errAnswered is why the rest of a request is not wanted.
+var errAnswered = &streamError{codeNo, "answered before the request was complete"}
 
 // serve calls the handler and sends what it answers. A panic costs only this
 // stream.

@@ -171,18 +171,19 @@ func (c *conn) remove(s *stream, how ending) {
 }
 
 // reset resets s; c.mu is held. The rest is as with drop.
-func (c *conn) reset(s *stream, err *streamError) {
+func (c *conn) reset(s *stream, code errCode, err error) {
 	b := c.queue()
-	b.b = appendRSTStream(b.b, s.id, err.code)
+	b.b = appendRSTStream(b.b, s.id, code)
 	c.drop(s, err, endOurs)
 }
 
 // resetForError resets s for what the client did wrong. c.mu is held, and is
 // not afterwards.
 func (c *conn) resetForError(s *stream, err *streamError) error {
-	c.reset(s, err)
+	gone := &goneError{err}
+	c.reset(s, err.code, gone)
 	c.mu.Unlock()
-	s.cancel(err)
+	s.cancel(gone)
 	s.release()
 	return c.charge(costReset, "stream errors")
 }
@@ -196,7 +197,7 @@ func (s *stream) abandon(code errCode, reason string) {
 		return
 	}
 	err := &streamError{code, reason}
-	c.reset(s, err)
+	c.reset(s, code, err)
 	flush := c.claim()
 	c.mu.Unlock()
 	s.cancel(err)

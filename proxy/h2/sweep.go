@@ -72,15 +72,13 @@ func (c *conn) sweepStreams(now int64) (stalled, slow []*stream) {
 		waiting := s.in.waiting.Load()
 		switch {
 		case s.blocked && now-s.since > int64(c.timeouts.Stall):
-			b := c.queue()
-			b.b = appendRSTStream(b.b, s.id, codeCancel)
-			c.drop(s, errStalled, endOurs)
+			c.reset(s, codeCancel, errStalled)
 			stalled = append(stalled, s)
 		case late(s.half.Load(), c.timeouts.Stall, now):
-			c.reset(s, &streamError{codeCancel, "half of the tunnel is closed and the other silent"})
+			c.reset(s, codeCancel, errStalled)
 			stalled = append(stalled, s)
 		case s.finished.Load() && s.localClosed && now-s.since > lingerUpload:
-			c.reset(s, &streamError{codeNo, "answered before the request was complete"})
+			c.reset(s, codeNo, errAnswered)
 			stalled = append(stalled, s)
 		case waiting != 0 && now-waiting > int64(c.timeouts.Body) && !s.headSent && s.declared >= 0:
 			s.refs.Add(1)

@@ -229,3 +229,21 @@ func TestLingeringUpload(t *testing.T) {
 		hangUp(nc, done)
 	})
 }
+
+// TestNoTimeouts switches limits off.
+func TestNoTimeouts(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		nc, done := piped(&Server{Handler: hello, Timeouts: Timeouts{Head: -1, Idle: -1, Body: -1, Stall: -1, Ping: -1}})
+		c := greetAs(t, nc)
+		time.Sleep(time.Hour)
+		c.headers(1, false, c.post("content-length", "5"))
+		time.Sleep(time.Hour)
+		c.must(c.fr.WriteData(1, true, []byte("hello")))
+		c.want("data 1 5 end")
+		if contains(c.seen, "ping") || contains(c.seen, "goaway") {
+			t.Errorf("events: %q", c.seen)
+		}
+		hangUp(nc, done)
+	})
+}
