@@ -2,11 +2,13 @@
 #
 #   docker build -t portway .                     from source, with the golang image
 #   docker build -t portway --target prebuilt \
-#     --build-arg TARGETARCH=amd64 .              from dist/portway-amd64, built on the
+#     --build-arg TARGETARCH=amd64 .              from dist/amd64/portway, built on the
 #                                                 host; pulls nothing ("make images")
 #
-# Both work with BuildKit and with the legacy builder, which needs the build
-# argument TARGETARCH because it sets no platform.
+# Both work with BuildKit and with the legacy builder. That one sets no
+# TARGETARCH, and it runs every stage up to its target: building from source it
+# passes through prebuilt, which must therefore not fail without dist/. So its
+# COPY lines have wildcards, and the licence, which is always there.
 #
 # There is no USER line, on purpose. A compose file that mounts
 # /var/run/docker.sock cannot know the group which may use it; it differs from
@@ -34,8 +36,8 @@ ARG TARGETARCH
 ARG VERSION=dev
 LABEL org.opencontainers.image.version="${VERSION}"
 # Empty folders that belong to 65532: a volume mounted over /data takes that on.
-COPY --chown=65532:65532 dist/rootfs/ /
-COPY dist/portway-${TARGETARCH} /portway
+COPY --chown=65532:65532 LICENSE dist/rootfs* /
+COPY LICENSE dist/${TARGETARCH}/portway* /
 VOLUME /data
 
 FROM golang:1.26-alpine AS build
@@ -51,5 +53,6 @@ FROM base
 ARG VERSION=dev
 LABEL org.opencontainers.image.version="${VERSION}"
 COPY --chown=65532:65532 --from=build /out/rootfs/ /
-COPY --from=build /out/portway /portway
+COPY LICENSE /
+COPY --from=build /out/portway /
 VOLUME /data

@@ -42,8 +42,7 @@ generate: ## write the generated docs and files again
 
 .PHONY: binaries
 binaries: ## build the static Linux binaries that images are made of (ARCH=amd64 or arm64)
-	@$(STATIC) -o dist/portway-$(ARCH) ./cmd/portway
-	@$(STATIC) -o dist/whoami-$(ARCH) ./cmd/whoami
+	@$(STATIC) -o dist/$(ARCH)/ ./cmd/portway ./cmd/whoami
 	@mkdir -p -m 700 dist/rootfs/data dist/rootfs/run/portway
 
 .PHONY: images

@@ -19,7 +19,7 @@ func TestWithoutEngine(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Chdir(t.TempDir())
-	makefile := fmt.Sprintf("binaries:\n\t@$(MAKE) -s -C %s binaries\n\t@mkdir -p dist && cp %s/dist/*-%s dist/\n", repository, repository, arch)
+	makefile := fmt.Sprintf("binaries:\n\t@$(MAKE) -s -C %s binaries\n\t@mkdir -p dist && cp -r %s/dist/%s dist/\n", repository, repository, arch)
 	if err := os.WriteFile("Makefile", []byte(makefile), 0o600); err != nil {
 		t.Fatal(err)
 	}

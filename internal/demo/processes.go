@@ -62,7 +62,7 @@ func (processes) start(st *state) error {
 
 // launch starts a program of dist/ that outlives this one.
 func launch(name string, args []string) (process, error) {
-	program, err := filepath.Abs(filepath.Join("dist", name+"-"+arch))
+	program, err := filepath.Abs(filepath.Join("dist", arch, name))
 	if err != nil {
 		return process{}, err
 	}
