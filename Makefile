@@ -62,7 +62,8 @@ demo-down: ## remove all that make demo made
 	@scripts/engine stop
 
 .PHONY: bench
-bench: ## measure Portway beside its peers (takes long; needs a quiet machine)
+bench: build ## measure Portway beside its peers (takes long; needs a quiet machine)
+	bench/peers.sh
 	$(GO) run ./bench
 
 .PHONY: clean
