@@ -25,7 +25,7 @@ FROM scratch AS base
 # settings in a user's portway.yaml.
 ENV PORTWAY_DEFAULTS=image
 EXPOSE 80 443 443/udp
-HEALTHCHECK --interval=10s --timeout=6s --start-period=5s --retries=3 CMD ["/portway", "healthcheck"]
+HEALTHCHECK --interval=5s --timeout=6s --start-period=5s --retries=3 CMD ["/portway", "healthcheck"]
 LABEL org.opencontainers.image.title="Portway" \
       org.opencontainers.image.description="Automatic HTTPS for Docker containers, from one label" \
       org.opencontainers.image.licenses="MIT"
