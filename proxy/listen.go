@@ -19,7 +19,16 @@ type Listeners struct {
 // opens all or none; an error names the address, what is in the way, and the
 // setting to change.
 func Listen(http, https []string) (*Listeners, error) {
-	l := &Listeners{}
+	l := new(Listeners)
+	if err := l.Open(http, https); err != nil {
+		return nil, err
+	}
+	return l, nil
+}
+
+// Open does what Listen does for those kinds of which there is no socket yet. After
+// an error everything is closed.
+func (l *Listeners) Open(http, https []string) error {
 	for _, kind := range []struct {
 		setting   string
 		addresses []string
@@ -28,16 +37,19 @@ func Listen(http, https []string) (*Listeners, error) {
 		{"http", http, &l.plain},
 		{"https", https, &l.secure},
 	} {
+		if len(*kind.opened) > 0 {
+			continue
+		}
 		for _, address := range kind.addresses {
 			s, err := new(net.ListenConfig).Listen(context.Background(), "tcp", address)
 			if err != nil {
 				l.Close()
-				return nil, explainListen(kind.setting, address, err)
+				return explainListen(kind.setting, address, err)
 			}
 			*kind.opened = append(*kind.opened, s)
 		}
 	}
-	return l, nil
+	return nil
 }
 
 // HTTP gives the addresses that plain HTTP is served at, with the actual port

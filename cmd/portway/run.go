@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net"
 	"net/http"
 	"net/netip"
 	"os"
@@ -17,6 +16,7 @@ import (
 	"portway/admin"
 	"portway/certs"
 	"portway/discovery"
+	"portway/internal/service"
 	"portway/proxy"
 	"portway/proxy/middleware"
 	"portway/route"
@@ -35,10 +35,15 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	logger := newLogger(os.Stderr, r.LogFormat, level)
 	logger.Info("starting", "version", versionString(), "settings_file", cmp.Or(inv.sources.path, "none"))
 
-	listeners, err := proxy.Listen(r.HTTP, r.HTTPS)
+	inherited, err := service.Inherit(inv.sources.env)
 	if err != nil {
 		return err
 	}
+	around := &neighbours{inv: inv, logger: logger, inherited: inherited}
+	if err := around.listen(r, c); err != nil {
+		return err
+	}
+	listeners := around.listeners
 	defer listeners.Close()
 	engine, err := r.dial(inv)
 	if err != nil {
@@ -53,35 +58,22 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	}
 	certificates := certificates{manager}
 	server, err := proxy.New(proxy.Config{
-		HTTP:      r.HTTP,
-		HTTPS:     r.HTTPS,
-		Listeners: listeners,
-		Plain:     map[string]http.Handler{caPath: http.HandlerFunc(certificates.serveRoot)},
-		Trusted:   flatten(r.TrustedProxies),
-		HTTPSPort: int(r.HTTPSPort),
-		Drain:     time.Duration(r.Drain),
-		Certs:     certificates,
-		Logger:    logger,
+		Listeners:         listeners,
+		Plain:             map[string]http.Handler{caPath: http.HandlerFunc(certificates.serveRoot)},
+		ProxyProtocolFrom: flatten(r.ProxyProtocolFrom),
+		Trusted:           flatten(r.TrustedProxies),
+		HTTPSPort:         int(r.HTTPSPort),
+		HTTP3After:        inherited.Released(),
+		Drain:             time.Duration(r.Drain),
+		Certs:             certificates,
+		Logger:            logger,
 	})
 	if err != nil {
 		return err
 	}
 	status := admin.New(admin.Config{Version: versionString(), Certificates: certificates.describe, Root: manager.Root})
-	control, err := openControl(c.Control)
-	if err != nil {
-		// Serving matters more than being asked about it.
-		logger.Warn("no control socket: healthcheck and trust will not work", "path", c.Control, "error", err,
-			"fix", "make its folder writable (in a read-only container: tmpfs), or set control: off")
-	}
+	around.openControl(c.Control)
 	problems := &problemLog{logger: logger}
-	emit := func(t *route.Table) {
-		server.SetTable(t)
-		if len(r.HTTPS) > 0 {
-			manager.SetNames(t.Names())
-		}
-		status.SetTable(t)
-		problems.update(t.Problems())
-	}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
 		"log-level": func(c *cli) { level.Set(parseLevel(c.Run.LogLevel)) },
 	})
@@ -90,8 +82,28 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	life, end := context.WithCancel(context.Background())
 	defer end()
 	g, life := errgroup.WithContext(life)
-	stop := untilSignal(life, logger, reloader.reload)
+	asked, endControl := context.WithCancel(life)
+	defer endControl()
+	stop := untilSignal(life, logger, handlers{
+		reload: func() {
+			around.notify(service.Reloading())
+			reloader.reload()
+			around.notify(service.Ready)
+		},
+		handOver: func(ctx context.Context) bool { return around.handOver(ctx, server, endControl) },
+		stopping: func() { around.notify(service.Stopping) },
+	})
 	context.AfterFunc(stop, status.Draining)
+	secure := len(listeners.HTTPS()) > 0
+	emit := func(t *route.Table) {
+		server.SetTable(t)
+		if secure {
+			manager.SetNames(t.Names())
+		}
+		status.SetTable(t)
+		problems.update(t.Problems())
+		around.ready(life, manager.All)
+	}
 	g.Go(func() error {
 		defer end()
 		return server.Run(stop)
@@ -100,8 +112,8 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	g.Go(func() error {
 		return discovery.Watch(life, discovery.Config{Engine: engine, Static: r.staticRoutes(), Middleware: middleware.All, Logger: logger}, emit)
 	})
-	if control != nil {
-		g.Go(func() error { return serveControl(life, control, status, logger) })
+	if around.control != nil {
+		g.Go(func() error { return serveControl(asked, around.control, status, logger) })
 	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
@@ -209,11 +221,4 @@ func (r *runCmd) staticRoutes() string {
 		return defaultRoutes
 	}
 	return ""
-}
-
-func openControl(path string) (net.Listener, error) {
-	if path == off {
-		return nil, nil
-	}
-	return listenControl(path)
 }

@@ -8,12 +8,19 @@ import (
 	"syscall"
 )
 
+// handlers are what signals do, besides ending the process.
+type handlers struct {
+	reload   func()                         // SIGHUP
+	handOver func(ctx context.Context) bool // SIGUSR2; true: a successor serves, the process may end
+	stopping func()                         // the first SIGTERM or SIGINT
+}
+
 // untilSignal returns a context that the first SIGTERM or SIGINT cancels; the
-// second one ends the process at once. Each SIGHUP calls reload.
-func untilSignal(parent context.Context, logger *slog.Logger, reload func()) context.Context {
+// second one ends the process at once. So does a successful hand-over.
+func untilSignal(parent context.Context, logger *slog.Logger, h handlers) context.Context {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
 	go func() {
 		defer cancel()
 		defer signal.Stop(signals)
@@ -24,8 +31,15 @@ func untilSignal(parent context.Context, logger *slog.Logger, reload func()) con
 			case s := <-signals:
 				switch {
 				case s == syscall.SIGHUP:
-					reload()
+					h.reload()
+				case s == syscall.SIGUSR2:
+					go func() {
+						if h.handOver(ctx) {
+							cancel()
+						}
+					}()
 				case ctx.Err() == nil:
+					h.stopping()
 					logger.Info("stopping: finishing requests in flight; a second signal ends at once", "signal", s.String())
 					cancel()
 				default:

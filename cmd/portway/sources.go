@@ -9,13 +9,15 @@ import (
 
 	"github.com/alecthomas/kong"
 	"gopkg.in/yaml.v3"
+
+	"portway/internal/service"
 )
 
 const envPrefix = "PORTWAY_"
 
 // reserved are variables that start with envPrefix but are no settings: those
-// of the image, and of the project's own make targets and tests.
-var reserved = []string{imageDefaults, envPrefix + "TEST_", envPrefix + "DEMO_", envPrefix + "BENCH_"}
+// of the image, of a predecessor, and of the project's own make targets and tests.
+var reserved = []string{imageDefaults, service.HandoverEnv, envPrefix + "TEST_", envPrefix + "DEMO_", envPrefix + "BENCH_"}
 
 // settingsError is a setting that cannot be used, named in the form in which
 // it was given.

@@ -30,8 +30,9 @@ var arrows = map[string][]string{
 	"proxy/middleware":    {"proxy/exchange", "label"},
 	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/middleware"},
 	"internal/atomicfile": {},
+	"internal/service":    {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "certs", "proxy", "proxy/middleware", "admin"},
+	"cmd/portway":         {"label", "route", "discovery", "certs", "proxy", "proxy/middleware", "admin", "internal/service"},
 	"cmd/whoami":          {},
 }
 

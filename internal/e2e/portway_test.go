@@ -81,6 +81,7 @@ func start(t *testing.T, args ...string) *portway {
 	}
 	p.cmd = exec.Command(bin, append(all, args...)...)
 	p.cmd.Stdout, p.cmd.Stderr = p.log, p.log
+	p.cmd.WaitDelay = 5 * time.Second // a successor writes there too
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	if err := p.cmd.Start(); err != nil {
 		t.Fatal(err)

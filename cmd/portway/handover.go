@@ -1,0 +1,174 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"sync"
+	"time"
+
+	"portway/certs"
+	"portway/internal/service"
+	"portway/proxy"
+)
+
+const (
+	controlName    = "control"        // of the control socket, for a successor
+	startTime      = 60 * time.Second // for a successor to serve
+	certTime       = 3 * time.Second  // for stored certificates to be loaded, before we call ourselves ready
+	farewellTime   = 2 * time.Second  // for requests over HTTP/3, when a successor waits for its socket
+	noticeProblems = "systemd may think that Portway has not started; see NotifyAccess= in its unit"
+)
+
+// neighbours are the processes around this one: the service manager, and a
+// predecessor or successor.
+type neighbours struct {
+	inv       *invocation
+	logger    *slog.Logger
+	inherited *service.Inheritance
+	listeners *proxy.Listeners
+	control   net.Listener // nil if there is none
+
+	once sync.Once // ready
+	busy sync.Mutex
+}
+
+// listen takes the sockets that were inherited and opens those that were not. It
+// does the same for the control socket, which the process can do without.
+func (n *neighbours) listen(r *runCmd, c *cli) error {
+	n.listeners = new(proxy.Listeners)
+	for _, s := range n.inherited.Sockets {
+		err := n.adopt(s, r)
+		_ = s.Close()
+		if err != nil {
+			n.listeners.Close()
+			return err
+		}
+	}
+	if err := n.listeners.Open(r.HTTP, r.HTTPS); err != nil {
+		return err
+	}
+	if r.HTTP3 {
+		n.listeners.OpenHTTP3(n.logger)
+	}
+	if c.Control == off && n.control != nil {
+		_ = n.control.Close()
+		n.control = nil
+	}
+	return nil
+}
+
+func (n *neighbours) adopt(s service.File, r *runCmd) (err error) {
+	switch {
+	case s.Name == controlName:
+		n.control, err = net.FileListener(s.File)
+		if unix, ok := n.control.(*net.UnixListener); ok {
+			unix.SetUnlinkOnClose(true)
+		}
+		return err
+	case s.Name == proxy.KindHTTP3 && !r.HTTP3:
+		return nil
+	}
+	return n.listeners.Adopt(s.Name, s.File)
+}
+
+// openControl opens the control socket, unless it was inherited. Serving matters
+// more than being asked about it.
+func (n *neighbours) openControl(path string) {
+	if path == off || n.control != nil {
+		return
+	}
+	l, err := listenControl(path)
+	if err != nil {
+		n.logger.Warn("no control socket: healthcheck and trust will not work", "path", path, "error", err,
+			"fix", "make its folder writable (in a read-only container: tmpfs), or set control: off")
+		return
+	}
+	n.control = l
+}
+
+// ready is called when the first table serves. It tells the others, as soon as
+// certificates that are stored are loaded.
+func (n *neighbours) ready(ctx context.Context, all func() []certs.Status) {
+	n.once.Do(func() {
+		go func() {
+			limit := time.Now().Add(certTime)
+			for pending(all()) && time.Now().Before(limit) && ctx.Err() == nil {
+				time.Sleep(10 * time.Millisecond)
+			}
+			if !n.inherited.Succeeds() {
+				n.notify(service.Ready)
+				return
+			}
+			// The predecessor tells the service manager: it would not listen to us yet.
+			if err := n.inherited.Ready(); err != nil {
+				n.logger.Error("cannot tell the predecessor that we serve", "error", err)
+			}
+		}()
+	})
+}
+
+func pending(all []certs.Status) bool {
+	for _, s := range all {
+		if s.State == certs.Pending {
+			return true
+		}
+	}
+	return false
+}
+
+func (n *neighbours) notify(notices ...string) {
+	if err := service.Notify(n.inv.sources.env["NOTIFY_SOCKET"], notices...); err != nil {
+		n.logger.Warn("cannot notify the service manager", "error", err, "effect", noticeProblems)
+	}
+}
+
+// handOver starts a successor and tells whether it serves now. Then nothing is
+// left to do but to finish requests.
+func (n *neighbours) handOver(ctx context.Context, server *proxy.Server, endControl func()) bool {
+	if !n.busy.TryLock() {
+		n.logger.Warn("a successor is being started already")
+		return false
+	}
+	defer n.busy.Unlock()
+	successor, err := n.start(ctx)
+	if err != nil {
+		n.logger.Error("no hand-over: Portway goes on as it is", "error", err)
+		return false
+	}
+	n.logger.Info("a successor serves; finishing requests in flight", "successor", successor.PID)
+	n.notify(service.MainPID(successor.PID) + "\n" + service.Ready)
+	if unix, ok := n.control.(*net.UnixListener); ok {
+		unix.SetUnlinkOnClose(false)
+	}
+	endControl()
+	leave, cancel := context.WithTimeoutCause(ctx, farewellTime, errors.New("a successor takes over HTTP/3"))
+	defer cancel()
+	server.StepAside(leave)
+	successor.Release()
+	return true
+}
+
+func (n *neighbours) start(ctx context.Context) (*service.Successor, error) {
+	if os.Getpid() == 1 {
+		return nil, service.ErrContainer
+	}
+	path, err := os.Executable()
+	if err != nil {
+		return nil, err
+	}
+	c := service.Command{Path: path, Args: n.inv.args, Environ: n.inv.environ}
+	for _, s := range n.listeners.Sockets() {
+		c.Sockets = append(c.Sockets, service.Socket{Name: s.Kind, Conn: s.Conn})
+	}
+	if unix, ok := n.control.(*net.UnixListener); ok {
+		c.Sockets = append(c.Sockets, service.Socket{Name: controlName, Conn: unix})
+	}
+	n.logger.Info("starting a successor", "program", path)
+	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it did not serve within %v", startTime))
+	defer cancel()
+	return service.Start(ctx, c)
+}
