@@ -205,17 +205,18 @@ func (c *conn) endBlock() error {
 	case b.wrong != nil:
 		return c.refuse(b.stream, b.wrong)
 	case b.large:
-		return c.answer(431)
+		b.request.refuse(431, "header fields too large or too many")
 	case b.malformed == "":
 		b.malformed = b.request.finish(b.last)
 	}
-	if b.malformed != "" {
+	if b.malformed != "" && !b.large {
 		return c.refuse(b.stream, &streamError{codeProtocol, b.malformed})
 	}
-	if status := b.request.status; status != 0 {
-		return c.answer(status)
-	}
+	refused := b.request.status != 0
 	c.open()
+	if refused {
+		return c.charge(costReset, "refused requests")
+	}
 	return nil
 }
 
@@ -235,28 +236,6 @@ func (c *conn) refuse(id uint32, err *streamError) error {
 		return c.charge(costRefused, "requests at once")
 	}
 	return c.charge(costReset, "malformed requests")
-}
-
-// answer answers a request that no handler is bothered with.
-func (c *conn) answer(status int) error {
-	b := &c.block
-	c.log(slog.LevelDebug, "HTTP/2 request refused", "status", status)
-	c.mu.Lock()
-	out := c.queue()
-	c.appendStatus(b.stream, status, flagEndStream)
-	if b.last {
-		c.closed.add(b.stream, endNormal)
-	} else {
-		// There is no use in sending the rest (RFC 9113 section 8.1).
-		out.b = appendRSTStream(out.b, b.stream, codeNo)
-		c.closed.add(b.stream, endOurs)
-	}
-	queue := c.checkQueue()
-	c.mu.Unlock()
-	if queue != nil {
-		return queue
-	}
-	return c.charge(costReset, "refused requests")
 }
 
 // open makes a stream of a request that is in order.

@@ -104,7 +104,14 @@ type Server struct {
 	Handler  exchange.Handler
 	Limits   Limits
 	Timeouts Timeouts
-	Logger   *slog.Logger // connection errors at debug level, panics of handlers at error level; nil: none
+	// Refuse fills ex.Response for a request that is refused with a status although
+	// it is well-formed, or that Handler failed to answer: status and reason say why.
+	// ex.Request may be empty or incomplete. nil: a line of plain text. What is not
+	// well-formed is reset, as RFC 9113 has it.
+	Refuse func(ex *exchange.Exchange, status int, reason string)
+	// Logger gets refused requests and ends of connections at debug level, and panics
+	// of handlers and other faults of ours at error level; nil: none.
+	Logger *slog.Logger
 
 	workers workers
 	clock   atomic.Int64 // nanoseconds since base, set once a second while there are connections

@@ -4,7 +4,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"os"
 	"sync"
 	"sync/atomic"
 
@@ -39,7 +38,7 @@ func (k *chunk) free() {
 
 var (
 	errBodyClosed = errors.New("the request's body was closed")
-	errBodySlow   = fmt.Errorf("the client stopped sending its request: %w", os.ErrDeadlineExceeded)
+	errBodySlow   = fmt.Errorf("%w: it stopped sending its request", exchange.ErrClientSlow)
 )
 
 // isEOF tells whether err is the true end of a message. What wraps io.EOF is not:

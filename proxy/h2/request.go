@@ -18,8 +18,9 @@ type request struct {
 	length    int64 // -1: not given
 	cookies   int
 	cookie    string
-	joined    int // where the joined cookies begin in ex.Memory
-	status    int // refused with, though well-formed; 0: it is not
+	joined    int    // where the joined cookies begin in ex.Memory
+	status    int    // refused with, though well-formed; 0: it is not
+	reason    string // and why
 	expects   bool
 	teTrailer bool
 }
@@ -37,6 +38,13 @@ const maxMethod = 32
 
 func (r *request) begin() {
 	*r = request{ex: exchange.Get(), length: -1}
+}
+
+// refuse notes what to answer in the handler's stead.
+func (r *request) refuse(status int, reason string) {
+	if r.status == 0 {
+		r.status, r.reason = status, reason
+	}
 }
 
 // pseudo takes a pseudo-header; it returns what is wrong with it.
@@ -105,7 +113,7 @@ func (r *request) field(name, value string) string {
 		r.teTrailer = true
 	case "expect":
 		if !equalFold(value, "100-continue") {
-			r.status = 417
+			r.refuse(417, "Expect is not 100-continue")
 		}
 		r.expects = true
 	case "cookie":
@@ -142,12 +150,12 @@ func (r *request) finish(last bool) string {
 	}
 	switch {
 	case len(r.method) > maxMethod:
-		r.status = 501
+		r.refuse(501, "method too long")
 	case r.method == "CONNECT" && r.seen&seenProtocol == 0:
 		if r.seen&(seenScheme|seenPath) != 0 || r.seen&seenAuthority == 0 {
 			return "CONNECT with :scheme or :path, or without :authority"
 		}
-		r.status = 501 // this is no forward proxy
+		r.refuse(501, "CONNECT: this is no forward proxy")
 		return ""
 	case r.seen&seenProtocol != 0 && (r.method != "CONNECT" || !isToken(r.protocol)):
 		return ":protocol without CONNECT, or no token"
@@ -187,7 +195,7 @@ func (r *request) hostname() string {
 	name := r.authority
 	switch {
 	case r.seen&seenAuthority == 0 && r.hosts == 0:
-		r.status = 400
+		r.refuse(400, "no Host")
 		return ""
 	case r.seen&seenAuthority == 0:
 		name = r.host
@@ -206,6 +214,7 @@ func (r *request) hostname() string {
 func (r *request) fill(s *stream, last bool) {
 	ex := r.ex
 	q := &ex.Request
+	s.status, s.reason = r.status, r.reason
 	switch r.cookies {
 	case 0:
 	case 1:
@@ -226,7 +235,7 @@ func (r *request) fill(s *stream, last bool) {
 		s.declared = -1
 	case last:
 		s.declared = 0
-	case r.length == 0:
+	case r.status != 0 || r.length == 0:
 	case r.length > 0:
 		q.Length = r.length
 	default:
@@ -239,5 +248,7 @@ func (r *request) fill(s *stream, last bool) {
 	}
 	if last {
 		s.in.end(io.EOF)
+	} else if r.status != 0 {
+		s.in.Close() // nobody will read it
 	}
 }

@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"runtime/debug"
 	"sync"
 	"time"
 
@@ -60,7 +59,7 @@ func (s *stream) leaveUpload() {
 		return
 	}
 	s.since = c.srv.now()
-	if s.declared-s.received > int64(s.recvWindow) {
+	if s.status != 0 || s.declared-s.received > int64(s.recvWindow) {
 		c.reset(s, codeNo, errAnswered)
 		s.release() // the connection's
 	}
@@ -74,45 +73,69 @@ var errAnswered = &streamError{codeNo, "answered before the request was complete
 func (s *stream) serve() (sent int64, err error) {
 	defer func() {
 		if v := recover(); v != nil {
-			pe := &exchange.PanicError{Value: v, Stack: debug.Stack()}
-			s.c.log(slog.LevelError, "panic in a handler", "panic", v, "stack", string(pe.Stack))
-			err = pe
-			s.fail(codeInternal, "the handler panicked")
+			pe := exchange.NewPanicError(v)
+			s.c.log(slog.LevelError, "panic in a handler", "panic", pe.Value, "stack", string(pe.Stack))
+			s.abandon(codeInternal, "the handler panicked")
+			sent, err = 0, pe
 		}
 	}()
-	s.c.srv.Handler.Serve(s.ex)
+	if s.status != 0 {
+		s.c.log(slog.LevelDebug, "HTTP/2 request refused", "status", s.status, "reason", s.reason)
+		s.apologise(s.status, s.reason)
+	} else if err := s.handle(); err != nil {
+		s.apologise(500, "internal error")
+		_, _ = s.respond()
+		return 0, err
+	}
 	return s.respond()
 }
 
-// fail says that there will be no (more) response: by a status, if it can still
-// be told.
-func (s *stream) fail(code errCode, reason string) {
-	c := s.c
-	c.mu.Lock()
-	if !s.headSent && s.failed() == nil {
-		s.headSent = true
-		c.appendStatus(s.id, 500, flagEndStream)
-		s.localEnd()
-		flush := c.claim()
-		c.mu.Unlock()
-		if flush {
-			c.flush(true)
+// handle calls the handler; an error is what is wrong with it.
+func (s *stream) handle() (err error) {
+	defer func() {
+		if v := recover(); v != nil {
+			pe := exchange.NewPanicError(v)
+			s.c.log(slog.LevelError, "panic in a handler", "panic", pe.Value, "stack", string(pe.Stack))
+			err = pe
 		}
+	}()
+	s.c.srv.Handler.Serve(s.ex)
+	switch p := &s.ex.Response; {
+	case p.Status == 101 && p.Tunnel != nil && s.tunnel:
+	case p.Status < 200 || p.Status > 599:
+		err = fmt.Errorf("the handler left status %d, which cannot be sent", p.Status)
+		s.c.log(slog.LevelError, "handler gave no proper response", "fault", err)
+	}
+	return err
+}
+
+// apologise replaces the response by one that says what went wrong.
+func (s *stream) apologise(status int, reason string) {
+	p := &s.ex.Response
+	if p.Body != nil {
+		_ = p.Body.Close()
+	}
+	if p.Tunnel != nil {
+		_ = p.Tunnel.Close()
+	}
+	p.Fields.Reset()
+	p.Trailers.Reset()
+	*p = exchange.Response{Fields: p.Fields, Trailers: p.Trailers}
+	if refuse := s.c.srv.Refuse; refuse != nil {
+		refuse(s.ex, status, reason)
 		return
 	}
-	c.mu.Unlock()
-	s.abandon(code, reason)
+	reason += "\n"
+	p.Status, p.Length = status, int64(len(reason))
+	p.Fields.AddString("content-type", "text/plain; charset=utf-8")
+	p.Body = exchange.BytesBody([]byte(reason))
 }
 
 // respond sends the response.
 func (s *stream) respond() (sent int64, err error) {
 	p := &s.ex.Response
-	switch {
-	case p.Status == 101 && p.Tunnel != nil && s.tunnel:
+	if p.Status == 101 {
 		return s.relay(p.Tunnel)
-	case p.Status < 200 || p.Status > 999:
-		s.fail(codeInternal, "no final status")
-		return 0, fmt.Errorf("the handler left status %d", p.Status)
 	}
 	last := uint8(withEnd)
 	if p.Body != nil && (s.head || p.Status == 204 || p.Status == 304) {

@@ -23,6 +23,8 @@ type stream struct {
 	finished atomic.Bool  // the exchange is over
 	half     atomic.Int64 // coarse time when a tunnel that is closed in one direction last did something; 0: it is not
 
+	status   int       // to refuse the request with; 0: it is in order
+	reason   string    // and why
 	head     bool      // HEAD: the answer has no content
 	tunnel   bool      // extended CONNECT
 	declared int64     // Content-Length, -1 if there is none
@@ -69,6 +71,7 @@ func (s *stream) release() {
 	}
 	exchange.Put(s.ex)
 	s.c, s.ex, s.body = nil, nil, nil
+	s.status, s.reason = 0, ""
 	s.head, s.tunnel, s.headSent = false, false, false
 	s.received, s.launched = 0, time.Time{}
 	s.remoteClosed, s.localClosed = false, false

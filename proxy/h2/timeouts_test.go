@@ -4,7 +4,6 @@ import (
 	"errors"
 	"io"
 	"net"
-	"os"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -107,7 +106,7 @@ func TestSlowBody(t *testing.T) {
 		start := time.Now()
 		c.answerPings("head 1 408")
 		within(t, start, time.Minute)
-		if err := <-slow; !errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := <-slow; !errors.Is(err, exchange.ErrClientSlow) {
 			t.Errorf("reading gave %v", err)
 		}
 		hangUp(nc, done)
