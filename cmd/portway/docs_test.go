@@ -31,12 +31,14 @@ flag goes before the environment, the environment before the file:
 
 Lists take commas, in the file YAML lists too. A setting that does not exist or
 cannot be used stops the start, with a message that names it. What sites exist
-and how they behave is not set here but by [labels](labels.md).
+and how they behave is not set here but by [labels](labels.md). HTTP/3, load
+balancers, systemd and upgrades without a gap are told in [listeners](listeners.md).
 
 SIGHUP reads the settings file again. At once takes effect: %s; for
 others the log says that they need a restart. SIGTERM and SIGINT finish requests
 in flight for up to ` + "`drain`" + ` (in compose, set ` + "`stop_grace_period`" + ` a little longer
-than that, or Docker ends them after 10 s); a second one ends at once.
+than that, or Docker ends them after 10 s); a second one ends at once. SIGUSR2
+starts the program again and [hands over to it](listeners.md#upgrades-without-a-gap).
 `
 
 // docs/settings.md says what the declaration says.
