@@ -44,7 +44,7 @@ func (s *Server) fronts() map[string]front {
 			Timeouts: h1.Timeouts{Head: l.head, Idle: l.keepAlive, Body: l.idle},
 		},
 		alpnHTTP2: &h2.Server{
-			Handler: handler, Limits: h2.Limits{HeadBytes: maxHead}, Logger: s.logger,
+			Handler: handler, Limits: h2.Limits{HeadBytes: maxHead}, Refuse: s.refuse, Logger: s.logger,
 			Timeouts: h2.Timeouts{Head: l.head, Idle: l.keepAlive, Body: l.idle},
 		},
 	}
