@@ -19,6 +19,7 @@ import (
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
 
+	"portway/proxy/exchange"
 	"portway/route"
 )
 
@@ -124,6 +125,19 @@ func TestAltSvc(t *testing.T) {
 				t.Errorf("plain HTTP: Alt-Svc %q", got)
 			}
 		})
+	}
+}
+
+// Telling about HTTP/3 costs requests that came without it no memory.
+func TestAdvertiseAllocates(t *testing.T) {
+	ex := exchange.Get()
+	ex.Conn = &exchange.Conn{AltSvc: []byte("h3")}
+	ex.Response.Status = 200
+	if n := testing.AllocsPerRun(100, func() {
+		ex.Response.Fields.Reset()
+		advertise(ex)
+	}); n != 0 || string(ex.Response.Fields.Get("alt-svc")) != "h3" {
+		t.Errorf("%v allocations", n)
 	}
 }
 

@@ -249,9 +249,7 @@ func (s *Server) serve(ex *exchange.Exchange) {
 		}
 	}()
 	s.route(ex)
-	if alt := ex.Conn.AltSvc; alt != nil && ex.Response.Status >= 200 {
-		ex.Response.Fields.Set("alt-svc", alt) // what an origin says of itself is not true of us
-	}
+	advertise(ex)
 }
 
 // recovered answers for a handler that panicked.

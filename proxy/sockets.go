@@ -8,6 +8,8 @@ import (
 	"os"
 	"strconv"
 	"syscall"
+
+	"portway/proxy/exchange"
 )
 
 // Kinds of sockets, as Adopt and Sockets name them.
@@ -119,4 +121,12 @@ func (s *Server) altSvc(secure net.Addr) []byte {
 		return fmt.Appendf(nil, `h3=":%d"; ma=%d`, port, altSvcAge)
 	}
 	return nil
+}
+
+// advertise tells the client about other ways to the site. What an origin says of
+// itself is not true of us.
+func advertise(ex *exchange.Exchange) {
+	if alt := ex.Conn.AltSvc; alt != nil && ex.Response.Status >= 200 {
+		ex.Response.Fields.Set("alt-svc", alt)
+	}
 }
