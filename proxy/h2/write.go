@@ -62,6 +62,9 @@ func (c *conn) claim() bool {
 // what they have ready goes with it.
 func (c *conn) flush(others bool) {
 	if others {
+		// Twice, for those whom the first ones woke: 0.38 writes for each response, where
+		// once makes 0.47 and never 0.96 (16 streams, an origin with keep-alive).
+		runtime.Gosched()
 		runtime.Gosched()
 	}
 	c.mu.Lock()
