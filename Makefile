@@ -34,7 +34,7 @@ fuzz: ## run each fuzz target for FUZZTIME (30s)
 lint: ## check formatting and lint
 	@scripts/tool golangci-lint
 	@.cache/bin/golangci-lint fmt --diff
-	@.cache/bin/golangci-lint run
+	@.cache/bin/golangci-lint run --allow-parallel-runners
 
 .PHONY: generate
 generate: ## write the generated docs and files again
