@@ -32,8 +32,9 @@ type neighbours struct {
 	listeners *proxy.Listeners
 	control   net.Listener // nil if there is none
 
-	once sync.Once // ready
-	busy sync.Mutex
+	once   sync.Once     // ready
+	accept chan struct{} // closed when connections may be accepted
+	busy   sync.Mutex
 }
 
 // listen takes the sockets that were inherited and opens those that were not. It
@@ -90,19 +91,26 @@ func (n *neighbours) openControl(path string) {
 	n.control = l
 }
 
-// ready is called when the first table serves. It tells the others, as soon as
-// certificates that are stored are loaded.
+// ready is called when there is a table. From now on connections are accepted:
+// before, clients would be told that their site is not known. A successor waits
+// until certificates that are stored are loaded, since its predecessor serves
+// meanwhile. The others are told then too.
 func (n *neighbours) ready(ctx context.Context, all func() []certs.Status) {
 	n.once.Do(func() {
+		succeeds := n.inherited.Succeeds()
+		if !succeeds {
+			close(n.accept)
+		}
 		go func() {
 			limit := time.Now().Add(certTime)
 			for pending(all()) && time.Now().Before(limit) && ctx.Err() == nil {
 				time.Sleep(10 * time.Millisecond)
 			}
-			if !n.inherited.Succeeds() {
+			if !succeeds {
 				n.notify(service.Ready)
 				return
 			}
+			close(n.accept)
 			// The predecessor tells the service manager: it would not listen to us yet.
 			if err := n.inherited.Ready(); err != nil {
 				n.logger.Error("cannot tell the predecessor that we serve", "error", err)

@@ -39,7 +39,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
-	around := &neighbours{inv: inv, logger: logger, inherited: inherited}
+	around := &neighbours{inv: inv, logger: logger, inherited: inherited, accept: make(chan struct{})}
 	if err := around.listen(r, c); err != nil {
 		return err
 	}
@@ -96,16 +96,20 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	context.AfterFunc(stop, status.Draining)
 	secure := len(listeners.HTTPS()) > 0
 	emit := func(t *route.Table) {
-		server.SetTable(t)
-		if secure {
+		if secure { // first, so that no route is there without its name
 			manager.SetNames(t.Names())
 		}
+		server.SetTable(t)
 		status.SetTable(t)
 		problems.update(t.Problems())
 		around.ready(life, manager.All)
 	}
 	g.Go(func() error {
 		defer end()
+		select {
+		case <-around.accept:
+		case <-stop.Done():
+		}
 		return server.Run(stop)
 	})
 	g.Go(func() error { return manager.Run(life) })
