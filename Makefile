@@ -47,8 +47,8 @@ binaries: ## build the static Linux binaries that images are made of (ARCH=amd64
 
 .PHONY: images
 images: binaries ## build the images portway and portway-whoami, without a registry
-	@$(DOCKER_BUILD) --build-arg VERSION=$(VERSION) -t portway . >/dev/null
-	@$(DOCKER_BUILD) -t portway-whoami -f cmd/whoami/Dockerfile . >/dev/null
+	@said=$$($(DOCKER_BUILD) --build-arg VERSION=$(VERSION) -t portway . 2>&1) || { echo "$$said" >&2; exit 1; }
+	@said=$$($(DOCKER_BUILD) -t portway-whoami -f cmd/whoami/Dockerfile . 2>&1) || { echo "$$said" >&2; exit 1; }
 	@docker image ls --format 'image {{.Repository}}:{{.Tag}} {{.Size}}' | grep -E '^image portway(-whoami)?:latest '
 
 .PHONY: demo

@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"slices"
 	"strings"
 )
 
@@ -34,10 +35,14 @@ type event struct {
 type printer struct {
 	out     io.Writer
 	tests   map[string]*strings.Builder // output by package and test, while it runs
-	skipped []string
+	skipped []skip
 	figures []string
 	err     error
 }
+
+// skip is a test that did not run; another go test in the same stream, for
+// example without the race detector, may still run it.
+type skip struct{ key, text string }
 
 func report(in io.Reader, out io.Writer) error {
 	p := &printer{out: out, tests: map[string]*strings.Builder{}}
@@ -52,7 +57,11 @@ func report(in io.Reader, out io.Writer) error {
 		p.event(e)
 	}
 	p.list("\nFIGURES:\n", p.figures)
-	p.list("\nDID NOT RUN:\n", p.skipped)
+	var skipped []string
+	for _, s := range p.skipped {
+		skipped = append(skipped, s.text)
+	}
+	p.list("\nDID NOT RUN:\n", skipped)
 	if err := lines.Err(); err != nil {
 		return err
 	}
@@ -74,12 +83,13 @@ func (p *printer) event(e event) {
 		p.tests[key].WriteString(e.Output)
 	case "skip":
 		if e.Test != "" {
-			p.skipped = append(p.skipped, strings.TrimPrefix(e.Package, "portway/")+" "+e.Test+"\n"+indent(p.text(key)))
+			p.skipped = append(p.skipped, skip{key, strings.TrimPrefix(key, "portway/") + "\n" + indent(p.text(key))})
 			break
 		}
 		p.print(p.text(key)) // a package without tests
 	case "pass", "fail":
 		text := p.text(key)
+		p.skipped = slices.DeleteFunc(p.skipped, func(s skip) bool { return s.key == key })
 		if e.Test == "" || e.Action == "fail" {
 			p.print(quiet(text))
 		}

@@ -58,3 +58,23 @@ func TestReport(t *testing.T) {
 		t.Log(got)
 	}
 }
+
+// What one go test skips, such as a count of allocations under the race
+// detector, another one in the same stream may run.
+func TestSkippedAndThenRun(t *testing.T) {
+	t.Parallel()
+	const stream = `{"Action":"output","Package":"p","Test":"TestA","Output":"    a_test.go:1: not with -race\n"}
+{"Action":"skip","Package":"p","Test":"TestA"}
+{"Action":"output","Package":"p","Test":"TestB","Output":"    b_test.go:1: no engine\n"}
+{"Action":"skip","Package":"p","Test":"TestB"}
+{"Action":"pass","Package":"p"}
+{"Action":"pass","Package":"p","Test":"TestA"}
+`
+	var b strings.Builder
+	if err := report(strings.NewReader(stream), &b); err != nil {
+		t.Fatal(err)
+	}
+	if want := "\nDID NOT RUN:\np TestB\n\tb_test.go:1: no engine\n"; b.String() != want {
+		t.Errorf("got %q, want %q", b.String(), want)
+	}
+}
