@@ -91,7 +91,10 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 			around.notify(service.Ready)
 		},
 		handOver: func(ctx context.Context) bool { return around.handOver(ctx, server, endControl) },
-		stopping: func() { around.notify(service.Stopping) },
+		stopping: func() {
+			status.Draining()
+			around.notify(service.Stopping)
+		},
 	})
 	context.AfterFunc(stop, status.Draining)
 	secure := len(listeners.HTTPS()) > 0
