@@ -106,7 +106,7 @@ func (s *Server) believe(ex *exchange.Exchange, c *client) {
 }
 
 func (s *Server) trusted(addr netip.Addr) bool {
-	for _, p := range s.cfg.Trusted {
+	for _, p := range *s.trust.Load() {
 		if p.Contains(addr) {
 			return true
 		}

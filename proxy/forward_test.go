@@ -47,6 +47,18 @@ func trusting(t *testing.T, prefixes ...string) *Server {
 	return s
 }
 
+// A changed settings file counts from the next request on.
+func TestSetTrusted(t *testing.T) {
+	t.Parallel()
+	s := trusting(t, "10.0.0.0/8")
+	for _, step := range []struct{ trusted, want string }{{"10.0.0.0/8", "192.0.2.7"}, {"172.16.0.0/12", "10.0.0.1"}, {"10.0.0.1/32", "192.0.2.7"}} {
+		s.SetTrusted([]netip.Prefix{netip.MustParsePrefix(step.trusted)})
+		if _, ip := forwardOne(s, "10.0.0.1:99", false, "a.test", "X-Forwarded-For", "192.0.2.7"); ip != step.want {
+			t.Errorf("trusting %s: the client is %s, want %s", step.trusted, ip, step.want)
+		}
+	}
+}
+
 func TestForwarded(t *testing.T) {
 	t.Parallel()
 	s := trusting(t, "10.0.0.0/8", "2001:db8::/32")

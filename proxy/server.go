@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -26,6 +27,7 @@ type Server struct {
 	httpsPort int // 0: HTTPS is switched off
 	plain     map[string]exchange.Handler
 
+	trust    atomic.Pointer[[]netip.Prefix]
 	table    atomic.Pointer[table]
 	setting  sync.Mutex // held by SetTable
 	replicas *replicas
@@ -61,6 +63,7 @@ func New(cfg Config) (*Server, error) {
 		cfg: cfg, logger: cfg.Logger, limits: defaultLimits, listeners: listeners,
 		httpsPort: cfg.HTTPSPort, plain: make(map[string]exchange.Handler),
 	}
+	s.SetTrusted(cfg.Trusted)
 	s.replicas = newReplicas(s.logger, dialPool)
 	s.tls = s.tlsConfig()
 	if a := listeners.HTTPS(); s.httpsPort == 0 && len(a) > 0 {
@@ -74,6 +77,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	return s, nil
 }
+
+// SetTrusted puts ranges in place of Config.Trusted, from the next request on.
+func (s *Server) SetTrusted(ranges []netip.Prefix) { s.trust.Store(&ranges) }
 
 // SetTable serves t from the next request on. Requests in flight finish by the
 // table they began with. State of upstreams and routes that stay is kept;

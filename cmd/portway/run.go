@@ -75,7 +75,8 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	around.openControl(c.Control)
 	problems := &problemLog{logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
-		"log-level": func(c *cli) { level.Set(parseLevel(c.Run.LogLevel)) },
+		"log-level":       func(c *cli) { level.Set(parseLevel(c.Run.LogLevel)) },
+		"trusted-proxies": func(c *cli) { server.SetTrusted(flatten(c.Run.TrustedProxies)) },
 	})
 
 	// The proxy ends first, at the signal; what it needs while it drains ends after it.

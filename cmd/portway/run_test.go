@@ -241,10 +241,11 @@ func TestSighupReloads(t *testing.T) {
 	t.Parallel()
 	settings := settingsFile(t, "log-level: info")
 	p := runProcess(t, "http://127.0.0.1:9", "--config="+settings)
-	if err := os.WriteFile(settings, []byte("log-level: debug\nemail: me@example.com"), 0o600); err != nil {
+	if err := os.WriteFile(settings, []byte("log-level: debug\nemail: me@example.com\ntrusted-proxies: private"), 0o600); err != nil {
 		t.Fatal(err)
 	}
 	p.signal(syscall.SIGHUP)
+	p.log("setting changed", `"setting":"trusted-proxies"`)
 	p.log("this setting changes only at a restart", `"setting":"email"`)
 	p.log("setting changed", `"setting":"log-level"`)
 	p.log("settings reloaded")

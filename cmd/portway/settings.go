@@ -37,7 +37,7 @@ type runCmd struct {
 	HTTP3             bool      `name:"http3" group:"listen" default:"true" help:"Serve HTTP/3 at the UDP ports of --https too, and tell clients so. Default: true."`
 	HTTPSPort         port      `name:"https-port" group:"listen" placeholder:"PORT" help:"Port at which clients reach HTTPS, for redirects and Alt-Svc, where a port mapping or load balancer changes it. Default: that of the first --https address."`
 	ProxyProtocolFrom []ipRange `group:"listen" placeholder:"CIDR" help:"Load balancers in front of Portway that begin each TCP connection with a header of the PROXY protocol (version 1 or 2), which is believed: addresses, ranges, or the word private. Default: none."`
-	TrustedProxies    []ipRange `group:"listen" placeholder:"CIDR" help:"Proxies in front of Portway whose X-Forwarded-* and Forwarded fields are believed: addresses, ranges, or the word private for all private ranges. Default: none."`
+	TrustedProxies    []ipRange `live:"" group:"listen" placeholder:"CIDR" help:"Proxies in front of Portway whose X-Forwarded-* and Forwarded fields are believed: addresses, ranges, or the word private for all private ranges. Default: none."`
 	Drain             duration  `group:"listen" placeholder:"DURATION" default:"30s" help:"How long requests in flight may take to finish after SIGTERM. Default: 30s."`
 
 	Docker     string `group:"sources" placeholder:"URL" help:"Docker or Podman engine: unix:///path, tcp://host:port, or off. Default: DOCKER_HOST, or else unix:///var/run/docker.sock."`
