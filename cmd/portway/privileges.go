@@ -17,18 +17,19 @@ func prepareStorage(folder string, id identity) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("cannot make the storage folder: %w", err)
 	}
+	// Looked at before it is opened: root without capabilities may not open a
+	// folder that is the user's already.
+	if info, err := os.Lstat(folder); err != nil || !belongsToRoot(info) {
+		return err
+	}
 	// Through one descriptor, so that what is checked is what is changed.
 	f, err := os.OpenFile(folder, os.O_RDONLY|syscall.O_DIRECTORY|syscall.O_NOFOLLOW, 0)
 	if err != nil {
 		return fmt.Errorf("cannot open the storage folder: %w", err)
 	}
 	defer func() { _ = f.Close() }()
-	info, err := f.Stat()
-	if err != nil {
+	if info, err := f.Stat(); err != nil || !belongsToRoot(info) {
 		return err
-	}
-	if owner, ok := info.Sys().(*syscall.Stat_t); !ok || owner.Uid != 0 {
-		return nil
 	}
 	if names, err := f.Readdirnames(1); len(names) > 0 {
 		return err
@@ -37,6 +38,11 @@ func prepareStorage(folder string, id identity) error {
 		return fmt.Errorf("cannot give the empty storage folder %s to user %d: %w", folder, id.uid, err)
 	}
 	return nil
+}
+
+func belongsToRoot(info os.FileInfo) bool {
+	owner, ok := info.Sys().(*syscall.Stat_t)
+	return ok && owner.Uid == 0 && info.IsDir()
 }
 
 // socketGroup tells which group an unprivileged process needs to be in to
