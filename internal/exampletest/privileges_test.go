@@ -17,6 +17,16 @@ import (
 
 const socket = "/var/run/docker.sock:/var/run/docker.sock:ro"
 
+// socketGroup is the group that may use the engine's socket.
+func socketGroup(t *testing.T) string {
+	t.Helper()
+	info, err := os.Stat("/var/run/docker.sock")
+	if err != nil {
+		t.Skipf("NOT RUN: the engine's socket is elsewhere: %v", err)
+	}
+	return strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Gid))
+}
+
 // healthy waits until Docker's own health check, the image's, is content.
 func healthy(t *testing.T, id string) {
 	t.Helper()
@@ -86,11 +96,7 @@ func TestRootIsGivenUp(t *testing.T) {
 	t.Parallel()
 	engine := dockertest.Require(t)
 	image, _ := dockertest.Product(t)
-	info, err := os.Stat("/var/run/docker.sock")
-	if err != nil {
-		t.Skipf("NOT RUN: the engine's socket is elsewhere: %v", err)
-	}
-	group := strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Gid))
+	group := socketGroup(t)
 	for name, drop := range map[string][]string{"as Docker starts it": nil, "all capabilities dropped but two": {"ALL"}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
@@ -123,11 +129,7 @@ func TestOrdinaryUser(t *testing.T) {
 	t.Parallel()
 	engine := dockertest.Require(t)
 	image, _ := dockertest.Product(t)
-	info, err := os.Stat("/var/run/docker.sock")
-	if err != nil {
-		t.Skipf("NOT RUN: the engine's socket is elsewhere: %v", err)
-	}
-	group := strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Gid))
+	group := socketGroup(t)
 	for name, groups := range map[string][]string{"without the group": nil, "with the group": {group}} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
