@@ -12,6 +12,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
 	"portway/proxy/upstream"
 	"portway/route"
@@ -169,7 +170,7 @@ func TestAllMarked(t *testing.T) {
 		p.serve = func(*exchange.Exchange) error { return dialErr("refused") }
 	}
 	for range 3 {
-		if got := f.ask("a.test"); got != titles[502] {
+		if got := f.ask("a.test"); got != errorpage.Title(502) {
 			t.Errorf("got %q", got)
 		}
 	}

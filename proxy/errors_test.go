@@ -77,33 +77,6 @@ func golden(t *testing.T, file, got string) {
 	}
 }
 
-func TestAcceptNegotiation(t *testing.T) {
-	t.Parallel()
-	for accept, want := range map[string]format{
-		"":                                   plainText,
-		"*/*":                                plainText,
-		"text/html":                          asHTML,
-		"Text/HTML;charset=utf-8":            asHTML,
-		"text/*":                             plainText,
-		"application/json":                   asJSON,
-		"application/problem+json":           asJSON,
-		"application/vnd.api+json, */*":      asJSON,
-		"text/html;q=0.5, application/json":  asJSON,
-		"text/html, application/json;q=0.9":  asHTML,
-		"application/json, text/html":        asJSON,
-		"text/plain, text/html;q=0.5":        plainText,
-		"text/html;q=0":                      plainText,
-		"text/html;q=nonsense":               plainText,
-		"text/html;q=7":                      plainText,
-		"image/png, application/json; q=0.1": asJSON,
-		",;,=,;q=1":                          plainText,
-	} {
-		if got := preferred([]byte(accept)); got != want {
-			t.Errorf("%q: %d, want %d", accept, got, want)
-		}
-	}
-}
-
 var requestID = regexp.MustCompile(`[0-9a-f]{16}`)
 
 // Every failure, on the wire: status, request ID in page, header and log, the

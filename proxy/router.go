@@ -80,7 +80,7 @@ func (s *Server) aside(ex *exchange.Exchange) bool {
 	others := http.HandlerFunc(func(http.ResponseWriter, *http.Request) { mine = false })
 	exchange.ToHTTP(s.cfg.Certs.HTTPChallenge(others)).Serve(ex)
 	if !mine {
-		resetResponse(ex)
+		ex.Response.Clear()
 	}
 	return mine
 }
@@ -185,18 +185,4 @@ func siteName(authority []byte, r *route.Route) string {
 		}
 	}
 	return strings.ToLower(string(host))
-}
-
-// resetResponse drops what a handler has filled in.
-func resetResponse(ex *exchange.Exchange) {
-	p := &ex.Response
-	if p.Body != nil {
-		_ = p.Body.Close()
-	}
-	if p.Tunnel != nil {
-		_ = p.Tunnel.Close()
-	}
-	p.Fields.Reset()
-	p.Trailers.Reset()
-	*p = exchange.Response{Fields: p.Fields, Trailers: p.Trailers}
 }

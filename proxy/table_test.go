@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portway/label"
+	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
 	"portway/route"
 )
@@ -115,7 +116,7 @@ func (f *fakes) ask(host string) string {
 	defer exchange.Put(ex)
 	defer ex.Finish(0, nil)
 	if ex.Response.Status != 200 {
-		return titles[ex.Response.Status]
+		return errorpage.Title(ex.Response.Status)
 	}
 	return string(ex.Response.Fields.Get("x-from"))
 }

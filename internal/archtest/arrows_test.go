@@ -27,8 +27,9 @@ var arrows = map[string][]string{
 	"proxy/h1":            {"proxy/exchange", "proxy/wire"},
 	"proxy/h2":            {"proxy/exchange", "proxy/wire", "proxy/h1"}, // for what a valid field, path or authority is
 	"proxy/upstream":      {"proxy/exchange", "proxy/wire", "proxy/h1"},
-	"proxy/middleware":    {"proxy/exchange", "label"},
-	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/middleware"},
+	"proxy/errorpage":     {"proxy/exchange"},
+	"proxy/middleware":    {"proxy/exchange", "proxy/errorpage", "label"},
+	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/errorpage", "proxy/middleware"},
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/deps":       {},

@@ -119,6 +119,20 @@ type Response struct {
 	Tunnel Tunnel
 }
 
+// Clear drops what a Handler has filled in, so that another answer can take its
+// place: it closes Body and Tunnel.
+func (p *Response) Clear() {
+	if p.Body != nil {
+		_ = p.Body.Close()
+	}
+	if p.Tunnel != nil {
+		_ = p.Tunnel.Close()
+	}
+	p.Fields.Reset()
+	p.Trailers.Reset()
+	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
+}
+
 // Conn is what is known of the client's connection, the same for all its
 // exchanges.
 type Conn struct {

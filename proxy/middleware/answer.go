@@ -2,10 +2,10 @@ package middleware
 
 import (
 	"bytes"
-	"net/http"
 	"strconv"
 	"time"
 
+	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
 )
 
@@ -18,19 +18,14 @@ var (
 
 const plainText = "text/plain; charset=utf-8"
 
-// refuse answers ex in place of the origin, and tells the visitor why in one
-// sentence, with the ID that logs know the request by.
+// refuse answers ex in place of the origin, and tells the visitor why in one sentence.
 func refuse(ex *exchange.Exchange, status int, why string) {
-	text := strconv.Itoa(status) + " " + http.StatusText(status) + "\n" + why + "\nRequest ID: " + ex.RequestID() + "\n"
-	answer(ex, status, plainText, []byte(text))
-	f := &ex.Response.Fields
-	f.AddString("Cache-Control", "no-store")
-	f.AddString("X-Content-Type-Options", "nosniff")
+	errorpage.Page{Status: status, Why: why}.Answer(ex)
 }
 
 // answer fills in a response with content that is at hand.
 func answer(ex *exchange.Exchange, status int, contentType string, content []byte) {
-	reset(&ex.Response)
+	ex.Response.Clear()
 	p := &ex.Response
 	p.Status = status
 	if len(content) == 0 {
@@ -48,19 +43,6 @@ func retryAfter(ex *exchange.Exchange, d time.Duration) {
 
 // seconds rounds up to at least one.
 func seconds(d time.Duration) int64 { return max(int64((d+time.Second-1)/time.Second), 1) }
-
-// reset drops what a handler has filled in.
-func reset(p *exchange.Response) {
-	if p.Body != nil {
-		_ = p.Body.Close()
-	}
-	if p.Tunnel != nil {
-		_ = p.Tunnel.Close()
-	}
-	p.Fields.Reset()
-	p.Trailers.Reset()
-	*p = exchange.Response{Fields: p.Fields, Trailers: p.Trailers}
-}
 
 // number writes n to the memory of ex.
 func number(ex *exchange.Exchange, n int64) []byte {

@@ -1,12 +1,11 @@
 package middleware
 
 import (
-	"bytes"
-	"html"
 	"net/http"
 	"time"
 
 	"portway/label"
+	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
 )
 
@@ -39,40 +38,13 @@ func (m *maintenance) Wrap(next exchange.Handler) exchange.Handler {
 	if !m.on {
 		return next
 	}
-	allow, retry := m.allow, m.retry
-	text := []byte(m.message + "\n")
-	page := []byte(maintenancePage(m.message))
+	allow := m.allow
+	page := errorpage.Page{Status: http.StatusServiceUnavailable, Title: "Maintenance", Why: m.message, Retry: m.retry}
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		if ex.ClientIP.IsValid() && allow.contain(ex.ClientIP) {
 			next.Serve(ex)
 			return
 		}
-		if bytes.Contains(ex.Request.Fields.Get("accept"), []byte("text/html")) {
-			answer(ex, http.StatusServiceUnavailable, "text/html; charset=utf-8", page)
-		} else {
-			answer(ex, http.StatusServiceUnavailable, plainText, text)
-		}
-		ex.Response.Fields.AddString("Cache-Control", "no-store")
-		retryAfter(ex, retry)
+		page.Answer(ex)
 	})
-}
-
-func maintenancePage(message string) string {
-	return `<!DOCTYPE html>
-<html lang="en">
-<head>
-<meta charset="utf-8">
-<meta name="viewport" content="width=device-width, initial-scale=1">
-<meta name="robots" content="noindex">
-<title>Maintenance</title>
-<style>
-:root { color-scheme: light dark }
-body { font: 1.25rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 18vh auto 0; padding: 0 1.5rem }
-</style>
-</head>
-<body>
-<p>` + html.EscapeString(message) + `</p>
-</body>
-</html>
-`
 }
