@@ -16,6 +16,8 @@ type Options struct {
 	Scheme  Scheme
 	Network string // empty: not given
 	HTTPS   HTTPSMode
+	Role    Role
+	Share   int
 }
 
 var _ label.Binder = (*Options)(nil)
@@ -58,4 +60,6 @@ func (o *Options) Labels(s *label.Set) {
 	label.Enum(s, &o.HTTPS, "https", Redirect, []HTTPSMode{Redirect, Only, Off},
 		"What plain HTTP gets: a redirect to https, nothing (404), or the site itself, which then gets no certificate.",
 		label.Example("off"))
+
+	o.share(s)
 }

@@ -82,7 +82,8 @@ func (p *Parser) parse(source, name string, key func(string) string, values labe
 	r.Problems = label.Parse(source, key, values, append([]label.Binder{&r.Options}, middleware...)...)
 	if len(r.Problems) == 0 && len(r.Options.Hosts) > 0 {
 		r.Route = &Route{
-			Source: source, Hosts: r.Options.Hosts, Path: r.Options.Path, HTTPS: r.Options.HTTPS, Middleware: middleware,
+			Source: source, Hosts: r.Options.Hosts, Path: r.Options.Path, HTTPS: r.Options.HTTPS,
+			Role: r.Options.Role, Share: r.Options.Share, Middleware: middleware,
 		}
 	}
 	return r

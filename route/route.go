@@ -30,11 +30,18 @@ type Route struct {
 	Path      string   // as CompilePath gives it: "/", or a prefix like "/api" without a trailing slash
 	HTTPS     HTTPSMode
 	Upstreams []Upstream // sorted by ID
+	Role      Role       // how it shares its claims with others
+	Share     int        // Weight: 1 to MaxWeight; Canary and Mirror: percent, 1 to 100
 
 	// Middleware holds what binders beyond Options read from the labels, in the
 	// order of discovery.Config.Middleware. Package proxy compiles it into the
 	// route's chain; this package only carries it.
 	Middleware []label.Binder
+
+	// Members are the routes that share all claims of this one, in the order in which
+	// they were given to NewTable, which sets them. If there are some with Role
+	// Weight, the Role of this one is Weight too.
+	Members []Member
 
 	// Index is the place of the route in Table.Routes, set by NewTable.
 	Index int

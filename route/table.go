@@ -29,25 +29,37 @@ type entry struct {
 
 // NewTable compiles routes, which it copies and does not change. Where two
 // routes claim the same host and path, the earlier in the slice wins, except
-// that one whose upstreams are all Stopped yields to one with a live upstream.
-// A later route's lost claim becomes a Problem, unless it is itself stopped; a
-// route that lost all its hosts is dropped. problems are those found before,
-// while reading labels and files.
+// that one whose upstreams are all Stopped yields to one with a live upstream,
+// and that routes share a claim whose roles say so. A later route's lost claim
+// becomes a Problem, unless it is itself stopped; a route that lost all its
+// hosts is dropped. problems are those found before, while reading labels and
+// files.
+//
+// A route can be a member of another one for some of its hosts and hold others.
 func NewTable(routes []*Route, problems []label.Problem) *Table {
 	t := &Table{
 		problems: slices.Clone(problems),
 		exact:    make(map[string]site, len(routes)),
 		wild:     make(map[string]site),
 	}
-	for i, hosts := range t.settle(routes) {
-		if len(hosts) == 0 {
+	settled := t.settle(routes)
+	copies := make(map[*Route]*Route, len(routes))
+	for i, n := range settled {
+		if len(n.held)+len(n.shared) == 0 {
 			continue
 		}
 		r := *routes[i]
-		r.Hosts = hosts
+		r.Hosts = slices.Concat(n.held, n.shared)
+		r.Members = n.members
 		r.Index = len(t.routes)
 		t.routes = append(t.routes, &r)
-		t.serve(&r)
+		t.serve(&r, n.held)
+		copies[routes[i]] = &r
+	}
+	for _, r := range t.routes {
+		for i := range r.Members {
+			r.Members[i].Route = copies[r.Members[i].Route]
+		}
 	}
 	for _, sites := range []map[string]site{t.exact, t.wild} {
 		for _, s := range sites {
@@ -59,13 +71,13 @@ func NewTable(routes []*Route, problems []label.Problem) *Table {
 	return t
 }
 
-// serve makes r, whose claims are settled, known to Lookup.
-func (t *Table) serve(r *Route) {
+// serve makes r known to Lookup by the hosts that it holds.
+func (t *Table) serve(r *Route, hosts []string) {
 	e := entry{prefix: r.Path, decoded: "/", route: r}
 	if r.Path != "/" {
 		e.decoded = string(obligingly.appendTo(nil, []byte(r.Path)))
 	}
-	for _, host := range r.Hosts {
+	for _, host := range hosts {
 		if len(host) > 2 && host[:2] == "*." {
 			t.wild[host[2:]] = append(t.wild[host[2:]], e)
 		} else {
@@ -73,7 +85,7 @@ func (t *Table) serve(r *Route) {
 		}
 	}
 	if r.HTTPS != Off {
-		t.names = append(t.names, r.Hosts...)
+		t.names = append(t.names, hosts...)
 	}
 }
 
