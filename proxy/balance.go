@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portway/proxy/balance"
 	"portway/proxy/exchange"
 	"portway/proxy/upstream"
 	"portway/route"
@@ -55,6 +56,13 @@ func (o *origin) Serve(ex *exchange.Exchange) {
 func (o *origin) try(ex *exchange.Exchange, set *replicaSet) (tried bool, name string, err error) {
 	n := len(set.ready)
 	first := int(o.next.Add(1) % uint32(n))
+	if set.balance.Algorithm == balance.LeastConn {
+		for i := range set.ready {
+			if r := set.ready[i]; r.retryAt.Load() == 0 && r.inFlight.Load() < set.ready[first].inFlight.Load() {
+				first = i
+			}
+		}
+	}
 	var done [4]uint64 // those that had their turn, of the first 256
 	for _, desperate := range []bool{false, true} {
 		for i := range min(n, 64*len(done)) {

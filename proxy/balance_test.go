@@ -12,6 +12,8 @@ import (
 	"testing/synctest"
 	"time"
 
+	"portway/label"
+	"portway/proxy/balance"
 	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
 	"portway/proxy/upstream"
@@ -28,6 +30,28 @@ func TestRoundRobin(t *testing.T) {
 	}
 	if got["one:80"] != 10 || got["two:80"] != 10 || got["three:80"] != 10 {
 		t.Errorf("shares %v", got)
+	}
+}
+
+func TestLeastConn(t *testing.T) {
+	t.Parallel()
+	f := newFakes(t)
+	f.set(with(at("a.test", "one:80", "two:80", "three:80"), func(r *route.Route) {
+		r.Middleware = []label.Binder{&balance.Options{Algorithm: balance.LeastConn}}
+	}))
+	busy := map[string]*exchange.Exchange{}
+	for range 3 { // each gets one that stays
+		ex := f.begin("GET", "a.test")
+		busy[string(ex.Response.Fields.Get("x-from"))] = ex
+	}
+	if len(busy) != 3 {
+		t.Fatalf("3 requests went to %d replicas", len(busy))
+	}
+	busy["two:80"].Finish(0, nil)
+	for range 5 {
+		if got := f.ask("a.test"); got != "two:80" {
+			t.Errorf("answer from %q, which has more to do than two:80", got)
+		}
 	}
 }
 

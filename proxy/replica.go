@@ -9,6 +9,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portway/proxy/balance"
 	"portway/proxy/exchange"
 	"portway/proxy/upstream"
 	"portway/route"
@@ -143,6 +144,7 @@ func (r *replica) answered() {
 
 // replicaSet is what one route is served by, at one time. It is never changed.
 type replicaSet struct {
+	balance   balance.Options
 	ready     []*replica
 	upstreams []route.Upstream // the others too, to tell why there is none
 }

@@ -4,6 +4,7 @@ import (
 	"reflect"
 
 	"portway/label"
+	"portway/proxy/balance"
 	"portway/proxy/exchange"
 	"portway/route"
 )
@@ -59,6 +60,7 @@ func (s *Server) compile(prev *table, t *route.Table) (next *table, update func(
 			n.chain = chain(r.Middleware, n.origin)
 		}
 		sets[n.origin] = s.replicas.of(r.Upstreams, next.used)
+		sets[n.origin].balance = balancing(r.Middleware)
 		next.sites[i] = n
 		next.byID[r.ID] = n
 	}
@@ -67,6 +69,16 @@ func (s *Server) compile(prev *table, t *route.Table) (next *table, update func(
 			o.set.Store(set)
 		}
 	}
+}
+
+// balancing finds how requests are to be shared.
+func balancing(binders []label.Binder) balance.Options {
+	for _, b := range binders {
+		if o, ok := b.(*balance.Options); ok {
+			return *o
+		}
+	}
+	return balance.Options{Algorithm: balance.RoundRobin}
 }
 
 // chain puts the middleware in front of last, the first one outermost.

@@ -18,7 +18,6 @@ import (
 	"portway/discovery"
 	"portway/internal/service"
 	"portway/proxy"
-	"portway/proxy/middleware"
 	"portway/route"
 )
 
@@ -118,7 +117,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	})
 	g.Go(func() error { return manager.Run(life) })
 	g.Go(func() error {
-		return discovery.Watch(life, discovery.Config{Engine: engine, Static: r.staticRoutes(), Middleware: middleware.All, Logger: logger}, emit)
+		return discovery.Watch(life, discovery.Config{Engine: engine, Static: r.staticRoutes(), Middleware: proxy.Binders, Logger: logger}, emit)
 	})
 	if around.control != nil {
 		g.Go(func() error { return serveControl(asked, around.control, status, logger) })

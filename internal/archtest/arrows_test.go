@@ -29,11 +29,12 @@ var arrows = map[string][]string{
 	"proxy/upstream":      {"proxy/exchange", "proxy/wire", "proxy/h1"},
 	"proxy/errorpage":     {"proxy/exchange"},
 	"proxy/middleware":    {"proxy/exchange", "proxy/errorpage", "label"},
-	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/errorpage", "proxy/middleware"},
+	"proxy/balance":       {"label"},
+	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/errorpage", "proxy/middleware", "proxy/balance"},
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "certs", "proxy", "proxy/middleware", "admin", "internal/service"},
+	"cmd/portway":         {"label", "route", "discovery", "certs", "proxy", "admin", "internal/service"},
 	"cmd/whoami":          {},
 }
 

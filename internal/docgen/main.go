@@ -10,14 +10,14 @@ import (
 	"text/template"
 
 	"portway/label"
-	"portway/proxy/middleware"
+	"portway/proxy"
 	"portway/route"
 )
 
 //go:embed labels.md.tmpl
 var page string
 
-// groups are the tables of what happens to requests and answers: the name of each in
+// groups are the tables of what happens to requests and answers, and of how they are shared: the name of each in
 // the template, and the first words of its options.
 var groups = map[string][]string{
 	"Redirects": {"redirect-host", "redirect"},
@@ -26,13 +26,14 @@ var groups = map[string][]string{
 	"Access":    {"ip", "basic-auth"},
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
 	"Answers":   {"compress", "respond", "maintenance"},
+	"Balancing": {"balance"},
 }
 
 // sections are the tables of the page by the names that the template has for
 // them. What is bound elsewhere belongs here as well.
 func sections() map[string][]label.Option {
 	all := map[string][]label.Option{"Route": label.Describe(&route.Options{}).Options()}
-	options := label.Describe(middleware.All()...).Options()
+	options := label.Describe(proxy.Binders()...).Options()
 	for name, words := range groups {
 		for _, word := range words {
 			for _, o := range options {

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"portway/label"
+	"portway/proxy"
 	"portway/proxy/middleware"
 	"portway/route"
 )
@@ -34,7 +35,7 @@ func TestEveryOptionIsInOneTable(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, o := range route.NewParser(middleware.All).Schema().Options() {
+	for _, o := range route.NewParser(proxy.Binders).Schema().Options() {
 		if n := strings.Count(page, "\n| `portway."+o.Name+"` |"); n != 1 {
 			t.Errorf("portway.%s is in %d tables", o.Name, n)
 		}
