@@ -27,7 +27,7 @@ var update = flag.Bool("update", false, "write the wanted output of golden files
 //	routes/*.yaml: static files, if any
 //	want: routes and problems
 //
-// Answers are recorded from a real engine (see TestRecord) except where the
+// Answers are recorded from a real engine (see record_test.go) except where the
 // comment says otherwise.
 func TestGolden(t *testing.T) {
 	t.Parallel()

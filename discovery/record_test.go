@@ -1,9 +1,10 @@
+//go:build record
+
 package discovery
 
 import (
 	"bytes"
 	"encoding/json"
-	"flag"
 	"fmt"
 	"net/http"
 	"os"
@@ -17,16 +18,16 @@ import (
 	"portway/internal/dockertest"
 )
 
-var record = flag.Bool("record", false, "record testdata from the real engine")
-
 // TestRecord makes the containers of each scenario on the real engine and writes
 // what the engine says about them into the golden file of the same name, whose
-// other parts stay. Run it with -record, then TestGolden with -update, and read
-// the difference.
+// other parts stay. It is a tool that uses what tests use, so that it is built with
+// its tag only:
+//
+//	go test -tags=record -run=TestRecord ./discovery
+//	go test -run=TestGolden -update ./discovery
+//
+// Then read the difference.
 func TestRecord(t *testing.T) {
-	if !*record {
-		t.Skip("only with -record")
-	}
 	e := dockertest.Require(t)
 	for _, s := range scenarios {
 		t.Run(s.name, func(t *testing.T) {

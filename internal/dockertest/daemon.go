@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/docker/docker/client"
+
+	"portway/internal/need"
 )
 
 // startLimit bounds how long an engine takes to start or stop.
@@ -37,10 +39,10 @@ type Daemon struct {
 func StartDaemon(tb testing.TB) *Daemon {
 	tb.Helper()
 	if _, err := exec.LookPath("dockerd"); err != nil {
-		missing(tb, "dockerd", err)
+		need.Missing(tb, "%s needs dockerd: %v", tb.Name(), err)
 	}
 	if os.Geteuid() != 0 {
-		missing(tb, "a second dockerd", errors.New("only root can start it"))
+		need.Missing(tb, "%s needs a second dockerd, which only root can start", tb.Name())
 	}
 	// Short: the path of a socket has 107 bytes at most.
 	dir, err := os.MkdirTemp("", "pwt")

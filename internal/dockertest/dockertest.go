@@ -21,6 +21,8 @@ import (
 	"github.com/docker/docker/api/types/image"
 	"github.com/docker/docker/api/types/network"
 	"github.com/docker/docker/client"
+
+	"portway/internal/need"
 )
 
 // Label is on everything that this package makes; its value is the process ID
@@ -52,19 +54,10 @@ func Require(tb testing.TB) *Engine {
 	tb.Helper()
 	e, err := connect(tb.Context(), client.FromEnv)
 	if err != nil {
-		missing(tb, "a Docker engine", err)
+		need.Missing(tb, "%s needs a Docker engine: %v", tb.Name(), err)
 	}
 	tb.Cleanup(func() { _ = e.Close() })
 	return e
-}
-
-// missing ends a test which lacks an outside tool.
-func missing(tb testing.TB, what string, err error) {
-	tb.Helper()
-	if os.Getenv("CI") != "" || os.Getenv("PORTWAY_TEST_REQUIRE") == "1" {
-		tb.Fatalf("%s needs %s: %v", tb.Name(), what, err)
-	}
-	tb.Skipf("SKIPPED, NOTHING WAS TESTED: %s needs %s: %v", tb.Name(), what, err)
 }
 
 func connect(ctx context.Context, opts ...client.Opt) (*Engine, error) {

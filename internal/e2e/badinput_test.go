@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"portway/internal/dockertest"
+	"portway/internal/need"
 	"portway/internal/pebbletest"
 )
 
@@ -184,7 +185,7 @@ func TestBadCA(t *testing.T) {
 // start and later, and that names which have a certificate are served on.
 func TestBadStorage(t *testing.T) {
 	if os.Geteuid() != 0 {
-		t.Skip("NOT RUN: needs root to mount a small file system")
+		need.Missing(t, "this test must run as root, to mount a small file system")
 	}
 	t.Run("read-only at the start", func(t *testing.T) {
 		folder := mount(t)

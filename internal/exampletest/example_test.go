@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"portway/internal/dockertest"
+	"portway/internal/need"
 )
 
 func TestMain(m *testing.M) { dockertest.Main(m) }
@@ -55,7 +56,7 @@ func composes(t *testing.T) map[string][]string {
 		}
 	}
 	for name, required := range map[string]bool{
-		"Compose v2":       os.Getenv("CI") != "" || os.Getenv("PORTWAY_TEST_REQUIRE") == "1",
+		"Compose v2":       need.All(),
 		"docker-compose 1": os.Getenv("CI") != "",
 	} {
 		if found[name] == nil && required {

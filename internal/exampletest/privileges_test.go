@@ -13,6 +13,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 
 	"portway/internal/dockertest"
+	"portway/internal/need"
 )
 
 const socket = "/var/run/docker.sock:/var/run/docker.sock:ro"
@@ -22,7 +23,7 @@ func socketGroup(t *testing.T) string {
 	t.Helper()
 	info, err := os.Stat("/var/run/docker.sock")
 	if err != nil {
-		t.Skipf("NOT RUN: the engine's socket is elsewhere: %v", err)
+		need.Missing(t, "the engine's socket is elsewhere: %v", err)
 	}
 	return strconv.Itoa(int(info.Sys().(*syscall.Stat_t).Gid))
 }
@@ -71,7 +72,7 @@ func threads(t *testing.T, c *dockertest.Container) []map[string]string {
 	t.Helper()
 	paths, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/status", c.Inspect(t).State.Pid))
 	if err != nil || len(paths) == 0 {
-		t.Skipf("NOT RUN: the engine's processes are not in this machine's /proc (%v)", err)
+		need.Missing(t, "the engine's processes are not in this machine's /proc (%v)", err)
 	}
 	var all []map[string]string
 	for _, path := range paths {
@@ -170,7 +171,7 @@ func TestRootThatCannotBeGivenUp(t *testing.T) {
 func TestBindMountedStorage(t *testing.T) {
 	t.Parallel()
 	if os.Geteuid() != 0 {
-		t.Skip("NOT RUN: needs a folder that belongs to root")
+		need.Missing(t, "a folder that belongs to root needs a test that runs as root")
 	}
 	engine := dockertest.Require(t)
 	image, _ := dockertest.Product(t)
