@@ -135,27 +135,26 @@ func TestWebSocket(t *testing.T) {
 func TestTunnelEnds(t *testing.T) {
 	t.Parallel()
 	gone := make(chan struct{}, 1)
-	ts := serve(t, false, &Server{
-		Handler: tunnelTo(t, func(nc *net.TCPConn) {
-			b := make([]byte, 1)
-			if _, err := nc.Read(b); err != nil {
-				gone <- struct{}{}
-				return
-			}
-			switch b[0] {
-			case 'h': // half-close, and read on
-				_ = nc.CloseWrite()
-				_, _ = io.Copy(io.Discard, nc)
-				gone <- struct{}{}
-			case 'r': // reset
-				_ = nc.SetLinger(0)
-			case 's': // say something after the client has ended
-				_, _ = io.Copy(io.Discard, nc)
-				_, _ = io.WriteString(nc, "bye")
-			}
-		}),
-		Timeouts: Timeouts{Stall: time.Millisecond}, // swept each second
+	origin := tunnelTo(t, func(nc *net.TCPConn) {
+		b := make([]byte, 1)
+		if _, err := nc.Read(b); err != nil {
+			gone <- struct{}{}
+			return
+		}
+		switch b[0] {
+		case 'h': // half-close, and read on
+			_ = nc.CloseWrite()
+			_, _ = io.Copy(io.Discard, nc)
+			gone <- struct{}{}
+		case 'r': // reset
+			_ = nc.SetLinger(0)
+		case 's': // say something after the client has ended
+			_, _ = io.Copy(io.Discard, nc)
+			_, _ = io.WriteString(nc, "bye")
+		}
 	})
+	patient := serve(t, false, &Server{Handler: origin})
+	strict := serve(t, false, &Server{Handler: origin, Timeouts: Timeouts{Stall: time.Millisecond}}) // swept each second
 	for _, tt := range []struct {
 		name, want string
 		run        func(c *rawClient)
@@ -173,6 +172,10 @@ func TestTunnelEnds(t *testing.T) {
 		{"origin closes and the client stays silent", "rst 1 CANCEL", func(c *rawClient) { c.must(c.fr.WriteData(1, false, []byte("h"))) }, true},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
+			ts := patient
+			if strings.HasSuffix(tt.name, "silent") {
+				ts = strict
+			}
 			c := ts.dial(t)
 			c.connect(1)
 			c.want("head 1 200")
@@ -189,7 +192,7 @@ func TestTunnelEnds(t *testing.T) {
 			}
 		})
 	}
-	waitFor(t, "streams to end", func() bool { return ts.open() == 0 })
+	waitFor(t, "streams to end", func() bool { return patient.open()+strict.open() == 0 })
 }
 
 // open counts streams and handlers.

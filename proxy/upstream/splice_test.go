@@ -47,13 +47,14 @@ func TestSplice(t *testing.T) {
 	t.Parallel()
 	const size = 1 << 20
 	content := strings.Repeat("0123456789abcdef", size/16)
+	pauses := make(chan struct{})
 	o := listen(t, func(c net.Conn, r *bufio.Reader, _ int) {
 		for range 2 {
 			if !skipRequest(r) {
 				return
 			}
 			say(c, fmt.Sprintf("HTTP/1.1 200 OK\r\nContent-Length: %d\r\n\r\n", size)+content[:size/2])
-			time.Sleep(splicePause + splicePause/5)
+			<-pauses
 			say(c, content[size/2:])
 		}
 		answerAll(c, r, 0)
@@ -65,7 +66,13 @@ func TestSplice(t *testing.T) {
 			t.Fatal(err)
 		}
 		dst, got := swallow(t)
-		moved, paused, err := copyOut(dst, ex.Response.Body)
+		paused := false
+		moved, err := copyOut(dst, ex.Response.Body, func() {
+			if !paused {
+				paused = true
+				pauses <- struct{}{}
+			}
+		})
 		ex.Finish(size, err)
 		exchange.Put(ex)
 		if s := got(); s != content || err != nil || moved == 0 || !paused {
@@ -78,8 +85,8 @@ func TestSplice(t *testing.T) {
 	}
 }
 
-// copyOut does what a front does.
-func copyOut(dst *net.TCPConn, body exchange.Body) (moved int64, paused bool, err error) {
+// copyOut does what a front does, and calls paused whenever the source pauses.
+func copyOut(dst *net.TCPConn, body exchange.Body, paused func()) (moved int64, err error) {
 	const limit = 100 << 10
 	p := make([]byte, 4<<10)
 	for err == nil {
@@ -89,14 +96,14 @@ func copyOut(dst *net.TCPConn, body exchange.Body) (moved int64, paused bool, er
 			k, e = body.Read(p)
 			_, _ = dst.Write(p[:k])
 		} else if n < limit && e == nil {
-			paused = true
+			paused()
 		}
 		err = e
 	}
 	if err == io.EOF {
 		err = nil
 	}
-	return moved, paused, err
+	return moved, err
 }
 
 // An origin that breaks off is told from one that has said all, and content with
@@ -126,7 +133,7 @@ func TestSpliceNot(t *testing.T) {
 			t.Fatal(err)
 		}
 		dst, got := swallow(t)
-		moved, _, err := copyOut(dst, ex.Response.Body)
+		moved, err := copyOut(dst, ex.Response.Body, func() {})
 		ex.Finish(0, err)
 		exchange.Put(ex)
 		if s := got(); s != tt.want || moved > 0 != tt.moves || (err != nil) != tt.cut {
