@@ -30,6 +30,7 @@ var arrows = map[string][]string{
 	"proxy/errorpage":     {"proxy/exchange"},
 	"proxy/middleware":    {"proxy/exchange", "proxy/errorpage", "label"},
 	"proxy/balance":       {"label"},
+	"proxy/cache/policy":  {"proxy/exchange"},
 	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/errorpage", "proxy/middleware", "proxy/balance"},
 	"internal/atomicfile": {},
 	"internal/service":    {},
