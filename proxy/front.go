@@ -3,7 +3,9 @@ package proxy
 import (
 	"context"
 	"crypto/tls"
+	"fmt"
 	"net"
+	"net/http"
 	"net/netip"
 
 	"portway/proxy/exchange"
@@ -56,6 +58,20 @@ func (s *Server) refuse(ex *exchange.Exchange, status int, reason string) {
 		ex.ClientIP = plainAddr(ex.Conn.Remote.Addr())
 	}
 	s.fail(ex, page{status: status, why: "The request was refused: " + reason + "."}, nil)
+}
+
+// checkTunnel replaces an answer that would open a WebSocket which nobody serves:
+// to extended CONNECT, every 2xx says that the stream is the WebSocket from here
+// on (RFC 8441 section 5, RFC 9220).
+func (s *Server) checkTunnel(ex *exchange.Exchange) {
+	p := &ex.Response
+	if ex.Request.Upgrade == nil || p.Tunnel != nil || p.Status/100 != 2 || ex.Conn.Protocol < exchange.HTTP2 {
+		return
+	}
+	s.fail(ex, page{
+		status: http.StatusBadGateway,
+		why:    fmt.Sprintf("A WebSocket was asked for, but the application answered with status %d instead.", p.Status),
+	}, nil)
 }
 
 // describe tells exchanges about their connection; state is nil without TLS.

@@ -255,6 +255,7 @@ func (s *Server) serve(ex *exchange.Exchange) {
 		}
 	}()
 	s.route(ex)
+	s.checkTunnel(ex)
 	advertise(ex)
 }
 

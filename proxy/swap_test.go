@@ -3,6 +3,7 @@ package proxy
 import (
 	"bufio"
 	"context"
+	"crypto/tls"
 	"fmt"
 	"io"
 	"net/http"
@@ -13,11 +14,12 @@ import (
 
 	"github.com/coder/websocket"
 
+	"portway/internal/wstest"
 	"portway/route"
 )
 
-// 1,000 tables come and go while requests, a WebSocket, an event stream and a
-// two-way HTTP/2 stream are under way. Their route stays, its replicas change:
+// 1,000 tables come and go while requests, WebSockets over HTTP/1.1 and HTTP/2, an
+// event stream and a two-way HTTP/2 stream are under way. Their route stays, its replicas change:
 // nothing may fail.
 func TestTableSwapsDisturbNobody(t *testing.T) {
 	t.Parallel()
@@ -64,6 +66,7 @@ func TestTableSwapsDisturbNobody(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	over2 := i.socketOver2(t, "stays.test", "/socket")
 	stream, err := i.client(t).Get("https://stays.test/events")
 	if err != nil {
 		t.Fatal(err)
@@ -111,6 +114,8 @@ func TestTableSwapsDisturbNobody(t *testing.T) {
 		if _, b, err := socket.Read(ctx); err != nil || string(b) != message {
 			t.Fatalf("WebSocket: %q, %v", b, err)
 		}
+		over2.Send(wstest.Frame{Opcode: wstest.Text, Payload: []byte(message)})
+		over2.Expect(wstest.Frame{Opcode: wstest.Text, Payload: []byte(message)})
 		events <- n
 		if line, err := lines.ReadString('\n'); err != nil || line != fmt.Sprintln(n) {
 			t.Fatalf("events: %q, %v", line, err)
@@ -125,10 +130,28 @@ func TestTableSwapsDisturbNobody(t *testing.T) {
 	close(events)
 	_ = out.Close()
 	_ = socket.CloseNow()
+	_ = over2.Close()
 	t.Logf("%d requests during %d swaps", requests.Load(), swaps)
 	if requests.Load() < 50 {
 		t.Errorf("only %d requests were made", requests.Load())
 	}
+}
+
+// socketOver2 opens a WebSocket over HTTP/2.
+func (i *instance) socketOver2(t *testing.T, host, path string) *wstest.End {
+	t.Helper()
+	nc := tls.Client(i.dialAt(t, i.https), &tls.Config{RootCAs: i.certs.roots, ServerName: host, NextProtos: []string{"h2"}})
+	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	c, resp, err := wstest.DialHTTP2(nc, host, path, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if resp.StatusCode != http.StatusOK {
+		t.Fatalf("WebSocket over HTTP/2: status %d", resp.StatusCode)
+	}
+	e := wstest.NewEnd(t, "WebSocket over HTTP/2", c, resp.Header)
+	e.Mask = true
+	return e
 }
 
 func exchangeOne(ctx context.Context, client *http.Client, message string) error {
