@@ -16,6 +16,10 @@ import (
 type Config struct {
 	Version string
 
+	// Upstreams gives a route's upstreams with what the proxy has found out about
+	// them; nil: they are as in the table.
+	Upstreams func(*route.Route) []route.Upstream
+
 	// Certificates lists every name's certificate; nil: none.
 	Certificates func() []Certificate
 

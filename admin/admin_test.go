@@ -69,6 +69,18 @@ func TestStatus(t *testing.T) {
 	}
 }
 
+// What the proxy has found out about a replica goes before what the table says.
+func TestStatusOfUpstreams(t *testing.T) {
+	t.Parallel()
+	s := admin.New(admin.Config{Upstreams: func(r *route.Route) []route.Upstream {
+		return []route.Upstream{{Name: r.Upstreams[0].Name, State: route.Unhealthy, Reason: "its health check fails: 503"}}
+	}})
+	s.SetTable(route.NewTable([]*route.Route{{ID: "a", Hosts: []string{"a.example.com"}, Path: "/", Upstreams: []route.Upstream{{Name: "web-1"}}}}, nil))
+	if got := s.Status().Routes[0].Upstreams; len(got) != 1 || got[0].Name != "web-1" || got[0].State != "unhealthy" || got[0].Reason != "its health check fails: 503" {
+		t.Errorf("%+v", got)
+	}
+}
+
 // Programs that read the status get lists, never null.
 func TestStatusBeforeTheFirstTable(t *testing.T) {
 	t.Parallel()

@@ -75,7 +75,11 @@ func (s *Server) Status() Status {
 		return st
 	}
 	for _, r := range t.Routes() {
-		st.Routes = append(st.Routes, describe(r))
+		upstreams := r.Upstreams
+		if s.cfg.Upstreams != nil {
+			upstreams = s.cfg.Upstreams(r)
+		}
+		st.Routes = append(st.Routes, describe(r, upstreams))
 	}
 	for _, p := range t.Problems() {
 		st.Problems = append(st.Problems, problem(p))
@@ -83,9 +87,9 @@ func (s *Server) Status() Status {
 	return st
 }
 
-func describe(r *route.Route) Route {
+func describe(r *route.Route, upstreams []route.Upstream) Route {
 	d := Route{Name: r.Name, Source: r.Source, Hosts: r.Hosts, Path: r.Path, HTTPS: string(r.HTTPS), Upstreams: []Upstream{}}
-	for _, u := range r.Upstreams {
+	for _, u := range upstreams {
 		d.Upstreams = append(d.Upstreams, Upstream{Name: u.Name, Address: u.Address, Scheme: string(u.Scheme), State: u.State.String(), Reason: u.Reason})
 	}
 	return d

@@ -36,14 +36,17 @@ const bodyIdle = 15 * time.Minute
 const maxIdle = 4096
 
 // dialPool makes the pool for u.
-func dialPool(u route.Upstream) transport {
+func dialPool(u route.Upstream) transport { return upstream.NewPool(reach(u)) }
+
+// reach tells how to connect to u.
+func reach(u route.Upstream) upstream.Config {
 	cfg := upstream.Config{Network: u.Network, Address: u.Address, Scheme: string(u.Scheme), Idle: bodyIdle, MaxIdle: maxIdle}
 	if u.Scheme == route.HTTPS && private(u.Address) {
 		// No CA certifies private addresses, and containers are spoken to by theirs:
 		// the network is trusted here as it is for plain HTTP.
 		cfg.TLS = &tls.Config{InsecureSkipVerify: true}
 	}
-	return upstream.NewPool(cfg)
+	return cfg
 }
 
 // private tells whether address is an IP address that public CAs do not certify.
@@ -166,6 +169,8 @@ type replicaKey struct {
 	scheme               route.Scheme
 }
 
+func keyOf(u route.Upstream) replicaKey { return replicaKey{u.ID, u.Network, u.Address, u.Scheme} }
+
 func newReplicas(logger *slog.Logger, dial func(route.Upstream) transport) *replicas {
 	return &replicas{logger: logger, dial: dial, byKey: make(map[replicaKey]*replica)}
 }
@@ -176,7 +181,7 @@ func (s *replicas) of(upstreams []route.Upstream, used map[*replica]struct{}) *r
 	defer s.mu.Unlock()
 	set := &replicaSet{upstreams: upstreams}
 	for _, u := range upstreams {
-		k := replicaKey{u.ID, u.Network, u.Address, u.Scheme}
+		k := keyOf(u)
 		r := s.byKey[k]
 		if r == nil {
 			if u.State == route.Stopped {

@@ -31,6 +31,7 @@ type Server struct {
 	table    atomic.Pointer[table]
 	setting  sync.Mutex // held by SetTable
 	replicas *replicas
+	checks   *checks
 	conns    conns
 	http3    *http3Front // nil without UDP sockets
 	leaving  atomic.Bool // see StepAside
@@ -65,6 +66,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.SetTrusted(cfg.Trusted)
 	s.replicas = newReplicas(s.logger, dialPool)
+	s.checks = newChecks(s.logger, reach, s.checked)
 	s.tls = s.tlsConfig()
 	if a := listeners.HTTPS(); s.httpsPort == 0 && len(a) > 0 {
 		s.httpsPort = int(a[0].Port())
@@ -87,10 +89,17 @@ func (s *Server) SetTrusted(ranges []netip.Prefix) { s.trust.Store(&ranges) }
 func (s *Server) SetTable(t *route.Table) {
 	s.setting.Lock()
 	defer s.setting.Unlock()
-	next, update := s.compile(s.table.Load(), t)
-	update()
+	prev := s.table.Load()
+	next := s.compile(prev, t)
+	if prev == nil {
+		next.awaitChecks()
+	}
+	for _, n := range next.sites {
+		n.origin.set.Store(s.replicaSet(n, next.used))
+	}
 	s.table.Store(next)
 	s.replicas.retain(next)
+	s.checks.retain(next)
 }
 
 // Run serves until ctx is done, then stops accepting and waits for requests in
@@ -147,6 +156,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.listeners.Close()
 	close(swept)
 	sweeping.Wait()
+	s.checks.close()
 	s.replicas.close()
 	select {
 	case broken := <-failed:

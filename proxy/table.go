@@ -2,10 +2,12 @@ package proxy
 
 import (
 	"reflect"
+	"slices"
 
 	"portway/label"
 	"portway/proxy/balance"
 	"portway/proxy/exchange"
+	"portway/proxy/health"
 	"portway/route"
 )
 
@@ -21,7 +23,8 @@ type table struct {
 type site struct {
 	route  *route.Route
 	chain  exchange.Handler
-	origin *origin // the end of chain
+	origin *origin           // the end of chain
+	checks []*health.Checker // of route.Upstreams, by place; nil: none
 }
 
 // wrapper is a binder that wants to be in the chain: middleware.Middleware, seen
@@ -31,18 +34,17 @@ type wrapper interface {
 }
 
 // compile makes the table for t, after prev, which may be nil. Chains and origins
-// of routes that stay are carried over, and with them what they have learnt: an
-// origin gets its new replicas by update, so that also requests which began with
+// of routes that stay are carried over, and with them what they have learnt. Origins
+// get their new replicas from the caller, so that also requests which began with
 // prev go where there still is somebody.
-func (s *Server) compile(prev *table, t *route.Table) (next *table, update func()) {
+func (s *Server) compile(prev *table, t *route.Table) *table {
 	routes := t.Routes()
-	next = &table{
+	next := &table{
 		routes: t,
 		sites:  make([]*site, len(routes)),
 		byID:   make(map[string]*site, len(routes)),
 		used:   make(map[*replica]struct{}),
 	}
-	sets := make(map[*origin]*replicaSet, len(routes))
 	for i, r := range routes {
 		var old *site
 		if prev != nil {
@@ -59,16 +61,25 @@ func (s *Server) compile(prev *table, t *route.Table) (next *table, update func(
 			n.origin = old.origin
 			n.chain = chain(r.Middleware, n.origin)
 		}
-		sets[n.origin] = s.replicas.of(r.Upstreams, next.used)
-		sets[n.origin].balance = balancing(r.Middleware)
+		n.checks = s.checks.of(r, old.serves)
 		next.sites[i] = n
 		next.byID[r.ID] = n
 	}
-	return next, func() {
-		for o, set := range sets {
-			o.set.Store(set)
-		}
-	}
+	return next
+}
+
+// replicaSet makes the set of what n is served by now.
+func (s *Server) replicaSet(n *site, used map[*replica]struct{}) *replicaSet {
+	set := s.replicas.of(n.upstreams(), used)
+	set.balance = balancing(n.route.Middleware)
+	return set
+}
+
+// serves tells whether a replica gets requests of n, which may be nil.
+func (n *site) serves(k replicaKey) bool {
+	return n != nil && slices.ContainsFunc(n.origin.set.Load().upstreams, func(u route.Upstream) bool {
+		return u.State == route.Ready && keyOf(u) == k
+	})
 }
 
 // balancing finds how requests are to be shared.

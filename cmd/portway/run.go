@@ -70,7 +70,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
-	status := admin.New(admin.Config{Version: versionString(), Certificates: certificates.describe, Root: manager.Root})
+	status := admin.New(admin.Config{Version: versionString(), Upstreams: server.Upstreams, Certificates: certificates.describe, Root: manager.Root})
 	around.openControl(c.Control)
 	problems := &problemLog{logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){

@@ -27,6 +27,7 @@ var groups = map[string][]string{
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
 	"Answers":   {"compress", "respond", "maintenance"},
 	"Balancing": {"balance"},
+	"Health":    {"health"},
 }
 
 // sections are the tables of the page by the names that the template has for

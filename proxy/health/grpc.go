@@ -27,14 +27,14 @@ const (
 )
 
 // askGRPC passes if the service is SERVING.
-func askGRPC(ctx context.Context, o *Options, t *Target, cfg upstream.Config) error {
+func askGRPC(ctx context.Context, o *Options, cfg upstream.Config) error {
 	if cfg.Scheme == "http" {
 		cfg.Scheme = "h2c" // there is no gRPC over HTTP/1.1
 	}
 	message := grpcRequest(o.service)
 	return roundTrip(ctx, cfg, func(q *exchange.Request) {
 		q.Method, q.Path = []byte("POST"), []byte(grpcMethod)
-		q.Authority = []byte(hostFor(o, t, &cfg))
+		q.Authority = []byte(hostFor(o, &cfg))
 		q.TETrailers = true
 		q.Fields.AddString("Content-Type", grpcType)
 		q.Fields.AddString("User-Agent", userAgent)

@@ -31,7 +31,6 @@ const (
 type Target struct {
 	Name     string          // for logs
 	Upstream upstream.Config // how to reach the replica; time limits are those of the Options
-	Host     string          // what is sent as Host, unless the Options say; empty: the address
 	// Serves says that the replica gets requests already: it begins Up instead of
 	// Unknown, and has to fail as often as any other to lose them.
 	Serves bool
@@ -43,7 +42,7 @@ type Checker struct {
 	options Options
 	target  Target
 	logger  *slog.Logger
-	changed func()
+	changed func(*Checker)
 	cancel  context.CancelFunc
 	first   chan struct{}
 	asked   sync.Once // closes first
@@ -56,9 +55,9 @@ type Checker struct {
 }
 
 // Start begins to check at once, on a goroutine of the Checker. changed is called
-// by it after State has changed, or the reason for not being Up; it may call
+// by it with the Checker after State has changed, or the reason for not being Up; it may call
 // anything but Wait.
-func Start(o Options, t Target, logger *slog.Logger, changed func()) *Checker {
+func Start(o Options, t Target, logger *slog.Logger, changed func(*Checker)) *Checker {
 	ctx, cancel := context.WithCancel(context.Background())
 	c := &Checker{
 		options: o, target: t, logger: logger.With("upstream", t.Name), changed: changed, cancel: cancel,
@@ -103,10 +102,10 @@ func (c *Checker) run(ctx context.Context) {
 			return
 		}
 		pause, changed := c.note(err)
-		if changed {
-			c.changed()
-		}
 		c.asked.Do(func() { close(c.first) })
+		if changed {
+			c.changed(c)
+		}
 		// A tenth more or less, so that many replicas are not all asked at once.
 		pause += time.Duration((rand.Float64() - 0.5) / 5 * float64(pause))
 		select {

@@ -91,7 +91,7 @@ func start(t *testing.T, r *results, values label.Values, serves bool) (c *Check
 	log, changes = new(logBuffer), new(atomic.Int32)
 	target := Target{Name: "app-1", Upstream: upstream.Config{Network: "tcp", Address: "app:80", Scheme: "http", Dial: r.dial}, Serves: serves}
 	logger := slog.New(slog.NewTextHandler(log, nil))
-	c = Start(options(t, values), target, logger, func() { changes.Add(1) })
+	c = Start(options(t, values), target, logger, func(*Checker) { changes.Add(1) })
 	t.Cleanup(func() {
 		c.Stop()
 		c.Wait()

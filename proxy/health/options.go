@@ -83,6 +83,15 @@ func (o *Options) Labels(s *label.Set) {
 // Enabled tells whether anything is to be checked.
 func (o *Options) Enabled() bool { return o.kind != None }
 
+// WithHost gives options that send host as Host, where that matters and the user
+// has not said what to send.
+func (o Options) WithHost(host string) Options {
+	if o.host == "" && o.kind != TCP {
+		o.host = host
+	}
+	return o
+}
+
 // only makes the check that an option is for some kinds only.
 func (o *Options) only(kinds ...Kind) func() error {
 	return func() error {

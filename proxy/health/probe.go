@@ -38,9 +38,9 @@ func probe(ctx context.Context, o *Options, t *Target) error {
 	case TCP:
 		what, err = "connect to "+cfg.Address, connect(ctx, &cfg)
 	case GRPC:
-		what, err = "grpc.health.v1 at "+cfg.Address, askGRPC(ctx, o, t, cfg)
+		what, err = "grpc.health.v1 at "+cfg.Address, askGRPC(ctx, o, cfg)
 	default:
-		what, err = "GET "+o.path+" at "+cfg.Address, get(ctx, o, t, cfg)
+		what, err = "GET "+o.path+" at "+cfg.Address, get(ctx, o, cfg)
 	}
 	switch {
 	case err == nil:
@@ -70,11 +70,11 @@ func connect(ctx context.Context, cfg *upstream.Config) error {
 }
 
 // get passes if GET gives one of the wanted status codes.
-func get(ctx context.Context, o *Options, t *Target, cfg upstream.Config) error {
+func get(ctx context.Context, o *Options, cfg upstream.Config) error {
 	return roundTrip(ctx, cfg, func(q *exchange.Request) {
 		path, query, hasQuery := strings.Cut(o.path, "?")
 		q.Method, q.Path, q.Query, q.HasQuery = []byte(http.MethodGet), []byte(path), []byte(query), hasQuery
-		q.Authority = []byte(hostFor(o, t, &cfg))
+		q.Authority = []byte(hostFor(o, &cfg))
 		q.Fields.AddString("User-Agent", userAgent)
 		q.Fields.AddString("Accept", "*/*")
 	}, func(ex *exchange.Exchange) error {
@@ -85,12 +85,10 @@ func get(ctx context.Context, o *Options, t *Target, cfg upstream.Config) error 
 	})
 }
 
-func hostFor(o *Options, t *Target, cfg *upstream.Config) string {
+func hostFor(o *Options, cfg *upstream.Config) string {
 	switch {
 	case o.host != "":
 		return o.host
-	case t.Host != "":
-		return t.Host
 	case cfg.Network == "unix":
 		return "localhost"
 	}

@@ -98,8 +98,7 @@ func TestHTTP(t *testing.T) {
 		{"an error that is wanted", label.Values{"health.path": "/down", "health.status": "503"}, at("http", address), ""},
 		{"the content does not matter", label.Values{"health.path": "/large"}, at("http", address), ""},
 		{"the address as Host", label.Values{"health.path": "/host?" + address}, at("http", address), ""},
-		{"the route's host", label.Values{"health.path": "/host?app.test"}, func() Target { x := at("http", address); x.Host = "app.test"; return x }(), ""},
-		{"a host of the user's", label.Values{"health.path": "/host?b.test:1", "health.host": "b.test:1"}, func() Target { x := at("http", address); x.Host = "app.test"; return x }(), ""},
+		{"a host of the user's", label.Values{"health.path": "/host?b.test:1", "health.host": "b.test:1"}, at("http", address), ""},
 		{"another port", label.Values{"health": "http", "health.port": port}, at("http", "127.0.0.1:1"), ""},
 		{"too slow", label.Values{"health.path": "/slow", "health.timeout": "100ms"}, at("http", address), "no answer within 100ms"},
 		{"refused", label.Values{"health": "http"}, at("http", closed(t)), "connection refused"},
@@ -110,6 +109,18 @@ func TestHTTP(t *testing.T) {
 			t.Parallel()
 			want(t, once(t, options(t, c.values), c.target), c.says)
 		})
+	}
+}
+
+// The route's host is what a user would write, unless there is one.
+func TestWithHost(t *testing.T) {
+	t.Parallel()
+	s := server(t, (*httptest.Server).Start)
+	target := at("http", s.Listener.Addr().String())
+	want(t, once(t, options(t, label.Values{"health.path": "/host?app.test"}).WithHost("app.test"), target), "")
+	want(t, once(t, options(t, label.Values{"health.path": "/host?b.test", "health.host": "b.test"}).WithHost("app.test"), target), "")
+	if o := options(t, label.Values{"health": "tcp"}); o.WithHost("app.test") != o {
+		t.Error("a check by TCP has a host")
 	}
 }
 
@@ -303,7 +314,7 @@ func TestNothingIsLeft(t *testing.T) {
 		{label.Values{"health": "grpc"}, at("h2c", s.Listener.Addr().String())},
 	} {
 		c.values["health.timeout"] = "200ms"
-		checker := Start(options(t, c.values), c.target, slog.New(slog.DiscardHandler), func() {})
+		checker := Start(options(t, c.values), c.target, slog.New(slog.DiscardHandler), func(*Checker) {})
 		all = append(all, checker)
 	}
 	for _, c := range all {
