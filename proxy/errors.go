@@ -21,19 +21,28 @@ type page struct {
 // fail answers ex with p, in the format that the client prefers, and logs it
 // with the same request ID. cause is for the log only.
 func (s *Server) fail(ex *exchange.Exchange, p page, cause error) {
+	s.logFailure(ex, p.status, p.why, cause)
+	errorpage.Page{Status: p.status, Title: p.title, Why: p.why, Retry: p.retry}.Answer(ex)
+}
+
+// logFailure says why ex is not answered as it should be, and what its client is told
+// instead.
+func (s *Server) logFailure(ex *exchange.Exchange, status int, told string, cause error) {
 	level := slog.LevelInfo
-	if p.status >= 500 {
+	if status >= 500 {
 		level = slog.LevelWarn
 	}
-	if s.logger.Enabled(context.Background(), level) {
-		attrs := append(attributes(ex), slog.Int("status", p.status), slog.String("told", p.why))
-		if cause != nil {
-			attrs = append(attrs, slog.Any("error", cause))
-		}
-		s.logger.LogAttrs(context.Background(), level, "request failed", attrs...)
+	if !s.logger.Enabled(context.Background(), level) {
+		return
 	}
-
-	errorpage.Page{Status: p.status, Title: p.title, Why: p.why, Retry: p.retry}.Answer(ex)
+	attrs := append(attributes(ex), slog.Int("status", status))
+	if told != "" {
+		attrs = append(attrs, slog.String("told", told))
+	}
+	if cause != nil {
+		attrs = append(attrs, slog.Any("error", cause))
+	}
+	s.logger.LogAttrs(context.Background(), level, "request failed", attrs...)
 }
 
 // attributes are what log lines say about an exchange. There is no query: it may

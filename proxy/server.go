@@ -266,6 +266,9 @@ func (s *Server) serve(ex *exchange.Exchange) {
 	}()
 	s.route(ex)
 	s.checkTunnel(ex)
+	if ex.Failure != nil {
+		s.logFailure(ex, ex.Response.Status, "", ex.Failure)
+	}
 	advertise(ex)
 }
 

@@ -23,7 +23,7 @@ var groups = map[string][]string{
 	"Redirects": {"redirect-host", "redirect"},
 	"Paths":     {"strip-prefix", "add-prefix", "rewrite"},
 	"Fields":    {"request-headers", "response-headers", "security-headers", "hsts", "cors", "request-id"},
-	"Access":    {"ip", "basic-auth"},
+	"Access":    {"ip", "basic-auth", "forward-auth"},
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
 	"Answers":   {"compress", "respond", "maintenance"},
 	"Balancing": {"balance"},

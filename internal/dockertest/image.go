@@ -13,6 +13,8 @@ import (
 	"testing"
 
 	"github.com/docker/docker/api/types/image"
+
+	"portway/internal/need"
 )
 
 // Origin is the package path of a small web server to run in containers; see
@@ -26,19 +28,40 @@ var images sync.Map // string → func() (string, error)
 // package pkg, once per test process and engine, and returns its name.
 func (e *Engine) Image(tb testing.TB, pkg string) string {
 	tb.Helper()
-	key := e.Host + " " + pkg
-	load, _ := images.LoadOrStore(key, sync.OnceValues(func() (string, error) { return e.importImage(pkg) }))
-	name, err := load.(func() (string, error))()
+	return e.imageOf(tb, pkg, func() ([]byte, error) { return build(pkg) })
+}
+
+// ToolImage makes an image FROM scratch whose entrypoint is a tool that scripts/tool
+// builds, once per test process and engine, and returns its name. It fails where tests
+// are required, and skips where the tool is not there.
+func (e *Engine) ToolImage(tb testing.TB, tool string) string {
+	tb.Helper()
+	root, err := Root()
 	if err != nil {
-		tb.Fatalf("image of %s: %v", pkg, err)
+		tb.Fatal(err)
 	}
-	return name
+	binary, err := os.ReadFile(filepath.Join(root, ".cache/bin", tool))
+	if err != nil {
+		need.Missing(tb, "%s needs %s (scripts/tool %s): %v", tb.Name(), tool, tool, err)
+	}
+	return e.imageOf(tb, tool, func() ([]byte, error) { return binary, nil })
+}
+
+// imageOf makes an image of what binary gives, once for each name.
+func (e *Engine) imageOf(tb testing.TB, name string, binary func() ([]byte, error)) string {
+	tb.Helper()
+	load, _ := images.LoadOrStore(e.Host+" "+name, sync.OnceValues(func() (string, error) { return e.importImage(name, binary) }))
+	image, err := load.(func() (string, error))()
+	if err != nil {
+		tb.Fatalf("image of %s: %v", name, err)
+	}
+	return image
 }
 
 // importImage uses the import call: unlike a build it needs no builder, and
 // makes the one layer at once.
-func (e *Engine) importImage(pkg string) (string, error) {
-	binary, err := build(pkg)
+func (e *Engine) importImage(pkg string, load func() ([]byte, error)) (string, error) {
+	binary, err := load()
 	if err != nil {
 		return "", err
 	}

@@ -1,7 +1,12 @@
 package exampletest
 
 import (
+	"encoding/json"
 	"errors"
+	"fmt"
+	"net/http"
+	"net/http/cookiejar"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -117,6 +122,62 @@ func TestStaticRoutes(t *testing.T) {
 		if f := e.reaches(t, c, "added."+e.suffix, "/"); f.Name != "nas" {
 			t.Errorf("the added route reaches %s", f.Name)
 		}
+	})
+}
+
+// The image of oauth2-proxy is made of its own source, since there is no registry here.
+func TestForwardAuth(t *testing.T) {
+	engine := dockertest.Require(t)
+	image := engine.ToolImage(t, "oauth2-proxy")
+	built := func(compose string) string {
+		return strings.Replace(compose, "image: quay.io/oauth2-proxy/oauth2-proxy:v7.6.0", "image: "+image, 1)
+	}
+	run(t, "forward-auth", built, func(t *testing.T, e *example) {
+		c := e.client(t, nil)
+		c.Jar, _ = cookiejar.New(nil)
+		page := fmt.Sprintf("https://whoami.%s:%d/private", e.suffix, e.https)
+		signIn := strings.Replace(page, "/private", "/oauth2/sign_in", 1)
+		eventually(t, func() error {
+			_, err := body(c.Get(signIn))
+			return err
+		})
+		ask := func(accept string) (*http.Response, string) {
+			req, err := http.NewRequest(http.MethodGet, page, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Accept", accept)
+			req.Header.Set("X-Auth-Request-User", "root")
+			resp, err := c.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			text, _ := body(resp, nil)
+			return resp, text
+		}
+		if resp, text := ask("application/json"); resp.StatusCode != http.StatusUnauthorized {
+			t.Fatalf("a stranger gets %s: %s", resp.Status, text)
+		}
+		resp, text := ask("text/html")
+		if to := resp.Header.Get("Location"); resp.StatusCode != http.StatusFound || to != "/oauth2/sign_in?rd="+url.QueryEscape(page) {
+			t.Fatalf("a stranger's browser gets %s to %q: %s", resp.Status, to, text)
+		}
+		resp, err := c.PostForm(signIn, url.Values{"username": {"alice"}, "password": {"wonderland"}, "rd": {page}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		text, _ = body(resp, nil)
+		if to := resp.Header.Get("Location"); resp.StatusCode != http.StatusFound || to != page {
+			t.Fatalf("after signing in: %s to %q: %s", resp.Status, to, text)
+		}
+		eventually(t, func() error { // whoami has to pass its health check
+			resp, text := ask("application/json")
+			var f struct{ Headers map[string]string }
+			if _ = json.Unmarshal([]byte(text), &f); f.Headers["X-Auth-Request-User"] != "alice" {
+				return fmt.Errorf("whoami, after signing in: %s: %s", resp.Status, text)
+			}
+			return nil
+		})
 	})
 }
 

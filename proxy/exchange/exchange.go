@@ -197,6 +197,9 @@ type Exchange struct {
 	ClientIP netip.Addr
 	// RouteName names the route for logs; empty if none matched.
 	RouteName string
+	// Failure is what a middleware could not do, so that it had to answer itself; for
+	// the log only.
+	Failure error
 
 	// Memory is for whoever needs bytes as long as the exchange lives: append to
 	// it and slice the result. Growth leaves earlier slices valid.
@@ -390,7 +393,7 @@ func (ex *Exchange) reset() {
 	p.Trailers.Reset()
 	*q = Request{Fields: q.Fields, Trailers: q.Trailers}
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
-	ex.Conn, ex.Front, ex.RouteName = nil, nil, ""
+	ex.Conn, ex.Front, ex.RouteName, ex.Failure = nil, nil, "", nil
 	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
 	ex.hasID, ex.finished = false, false
 	clear(ex.done)

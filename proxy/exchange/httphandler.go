@@ -4,9 +4,11 @@ import (
 	"context"
 	"errors"
 	"io"
+	"maps"
 	"net"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -53,7 +55,7 @@ func newHTTPRequest(ex *Exchange) (*http.Request, error) {
 		Method: string(q.Method), URL: u, RequestURI: target, Host: string(q.Authority),
 		Header: http.Header{}, ContentLength: q.Length, Body: http.NoBody,
 	}
-	copyFields(r.Header, &q.Fields)
+	q.Fields.CopyHTTP(r.Header)
 	ctx := ex.Context()
 	r.Proto, r.ProtoMajor, r.ProtoMinor = "HTTP/1.1", 1, 1
 	if c := ex.Conn; c != nil {
@@ -81,7 +83,7 @@ type requestBody struct {
 func (b *requestBody) Read(p []byte) (int, error) {
 	n, err := b.request.Body.Read(p)
 	if err == io.EOF && len(b.trailer) == 0 {
-		copyFields(b.trailer, &b.request.Trailers)
+		b.request.Trailers.CopyHTTP(b.trailer)
 	}
 	return n, err
 }
@@ -121,7 +123,7 @@ func (w *httpResponse) WriteHeader(status int) {
 	case status > 101 && status < 200:
 		if w.ex.Front != nil {
 			var f Fields
-			addFields(&f, w.header)
+			f.AddHTTP(w.header)
 			w.ex.Front.Inform(w.ex, status, &f)
 		}
 		return
@@ -165,7 +167,7 @@ func (w *httpResponse) commit(complete bool) {
 		} else if complete && len(w.trailers()) == 0 && (w.method != http.MethodHead || len(w.buffered) > 0) {
 			p.Length = int64(len(w.buffered))
 		}
-		addFields(&p.Fields, w.fields)
+		p.Fields.AddHTTP(w.fields)
 		switch {
 		case w.method == http.MethodHead:
 		case complete && len(w.trailers()) == 0:
@@ -204,7 +206,7 @@ func (w *httpResponse) run(h http.Handler, r *http.Request) {
 	w.WriteHeader(http.StatusOK)
 	w.commit(true)
 	if w.pipe != nil {
-		addFields(&w.ex.Response.Trailers, w.trailers())
+		w.ex.Response.Trailers.AddHTTP(w.trailers())
 		_ = w.pipe.Close()
 	}
 }
@@ -234,14 +236,14 @@ func (w *httpResponse) trailers() http.Header {
 	return t
 }
 
-// addFields adds the end-to-end fields of h.
-func addFields(f *Fields, h http.Header) {
+// AddHTTP adds the end-to-end fields of h, in the order of their names.
+func (f *Fields) AddHTTP(h http.Header) {
 	named := connectionOptions(h)
-	for name, values := range h {
+	for _, name := range slices.Sorted(maps.Keys(h)) {
 		if dropped(name, named) || strings.HasPrefix(name, http.TrailerPrefix) {
 			continue
 		}
-		for _, v := range values {
+		for _, v := range h[name] {
 			f.AddString(name, v)
 		}
 	}

@@ -31,7 +31,7 @@ func (x *httpExchange) switchProtocols(ex *Exchange) error {
 	}
 	defer func() { _ = conn.Close() }()
 	h := http.Header{}
-	copyFields(h, &ex.Response.Fields)
+	ex.Response.Fields.CopyHTTP(h)
 	h["Connection"] = []string{"Upgrade"}
 	h["Upgrade"] = []string{string(ex.Request.Upgrade)}
 	_ = conn.SetWriteDeadline(deadline(x.idle))
@@ -50,7 +50,7 @@ func (x *httpExchange) switchProtocols(ex *Exchange) error {
 // done: a WebSocket says its goodbyes before it closes.
 func (x *httpExchange) tunnel(ex *Exchange, origin Tunnel) error {
 	h := x.w.Header()
-	copyFields(h, &ex.Response.Fields)
+	ex.Response.Fields.CopyHTTP(h)
 	x.w.WriteHeader(http.StatusOK)
 	if err := x.control.Flush(); err != nil {
 		return clientGone(err)

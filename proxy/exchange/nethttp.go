@@ -250,7 +250,7 @@ func (x *httpExchange) Inform(_ *Exchange, status int, fields *Fields) {
 	}
 	x.arm()
 	h := x.w.Header()
-	copyFields(h, fields)
+	fields.CopyHTTP(h)
 	x.w.WriteHeader(status)
 	clear(h)
 }
@@ -265,7 +265,7 @@ func (x *httpExchange) answer(ex *Exchange) error {
 		return fmt.Errorf("the handler gave no valid status: %d", p.Status)
 	}
 	h := x.w.Header()
-	copyFields(h, &p.Fields)
+	p.Fields.CopyHTTP(h)
 	if _, ok := h["Content-Type"]; !ok {
 		h["Content-Type"] = nil // or net/http guesses one
 	}
@@ -351,8 +351,9 @@ func (x *httpExchange) arm() {
 
 func clientGone(err error) error { return fmt.Errorf("%w: %w", ErrClientGone, err) }
 
-func copyFields(h http.Header, fields *Fields) {
-	for name, value := range fields.All() {
+// CopyHTTP adds copies of all fields to h.
+func (f *Fields) CopyHTTP(h http.Header) {
+	for name, value := range f.All() {
 		key := http.CanonicalHeaderKey(string(name))
 		h[key] = append(h[key], string(value))
 	}

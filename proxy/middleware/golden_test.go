@@ -27,6 +27,7 @@ var update = flag.Bool("update", false, "write the wanted output of golden files
 //	labels: as in a compose file
 //	request: what a client sends, see request; any number of them, by any name
 //	origin: what the application answers to all of them, see response; a greeting if there is none
+//	service: what answers at http://service.test, see Service; "service NAME" to a request with :service: NAME
 //	want: for each request, what the application gets (>) and what the client gets (<);
 //	      or the problems of the labels
 func goldens(t *testing.T) map[string]*txtar.Archive {
@@ -71,8 +72,9 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// labels are those of a case, without their prefix.
-func labels(t *testing.T, a *txtar.Archive) label.Values {
+// labels are those of a case, without their prefix. service is where http://service.test
+// is.
+func labels(t *testing.T, a *txtar.Archive, service string) label.Values {
 	t.Helper()
 	var all map[string]string
 	if err := yaml.Unmarshal(file(a, "labels"), &all); err != nil {
@@ -84,7 +86,7 @@ func labels(t *testing.T, a *txtar.Archive) label.Values {
 		if !ok {
 			t.Fatalf("label %s", key)
 		}
-		values[option] = value
+		values[option] = strings.ReplaceAll(value, "http://service.test", service)
 	}
 	return values
 }
@@ -102,7 +104,8 @@ func file(a *txtar.Archive, name string) []byte {
 func replay(t *testing.T, a *txtar.Archive) string {
 	t.Helper()
 	var out strings.Builder
-	values := labels(t, a)
+	service := StartService(t, a)
+	values := labels(t, a, service.URL)
 	binders, problems := parse(values)
 	if len(problems) > 0 {
 		for _, p := range problems {
@@ -122,16 +125,17 @@ func replay(t *testing.T, a *txtar.Archive) string {
 		response(ex, answer)
 	}))
 	for _, f := range a.Files {
-		if f.Name == "labels" || f.Name == "origin" || f.Name == "want" {
+		if !IsRequest(f.Name) {
 			continue
 		}
 		fmt.Fprintf(&out, "# %s\n", f.Name)
 		ex := request(t, string(f.Data))
+		service.Expect(t, string(f.Data))
 		asked := string(appendURI(nil, &ex.Request)) + string(ex.Request.Authority)
 		from := out.Len()
 		h.Serve(ex)
 		got := answered(t, ex)
-		text := strings.ReplaceAll(out.String()[from:]+got, ex.RequestID(), "REQUEST-ID")
+		text := strings.ReplaceAll(service.Asked()+out.String()[from:]+got, ex.RequestID(), "REQUEST-ID")
 		before := out.String()[:from]
 		out.Reset()
 		out.WriteString(before + text)
@@ -190,7 +194,7 @@ func TestEveryOptionHasAGolden(t *testing.T) {
 	t.Parallel()
 	used := make(map[string]bool)
 	for _, a := range goldens(t) {
-		values := labels(t, a)
+		values := labels(t, a, "http://service.test")
 		if _, problems := parse(values); len(problems) > 0 {
 			continue
 		}

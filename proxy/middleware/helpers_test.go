@@ -55,6 +55,7 @@ var noon = time.Now()
 //	:scheme   https, if not given
 //	:after    time since noon
 //	:held     the request stays in flight
+//	:service  which answer the service gives
 //	:chunked  the length of the content is not known before its end
 func request(t testing.TB, text string) *exchange.Exchange {
 	t.Helper()
@@ -89,7 +90,7 @@ func request(t testing.TB, text string) *exchange.Exchange {
 			ex.Start = noon.Add(d)
 		case ":chunked":
 			chunked = true
-		case ":held":
+		case ":held", ":service":
 		case "Host":
 			q.Authority = []byte(value)
 		default:

@@ -6,6 +6,7 @@ import (
 	"context"
 	"fmt"
 	"io"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -62,13 +63,19 @@ func TestGoldenThroughListener(t *testing.T) {
 		if err := yaml.Unmarshal(part(a, "labels"), &labels); err != nil {
 			t.Fatal(err)
 		}
+		service := middleware.StartService(t, a)
+		for l, value := range labels {
+			labels[l] = strings.ReplaceAll(value, "http://service.test", service.URL)
+		}
 		w.serve(t, labels, string(part(a, "origin")), hostsOf(a))
 		for _, f := range a.Files {
 			target, _, _ := strings.Cut(string(f.Data), "\n")
-			if f.Name == "labels" || f.Name == "origin" || f.Name == "want" || strings.Contains(target, `\`) {
+			if !middleware.IsRequest(f.Name) || strings.Contains(target, `\`) {
 				continue
 			}
+			service.Expect(t, string(f.Data))
 			got := w.exchange(t, string(f.Data))
+			got = service.Asked() + got
 			if g, n := normal(got), normal(want[f.Name]); g != n {
 				t.Errorf("%s, %s:\n got:\n%s\nwant:\n%s", filepath.Base(name), f.Name, g, n)
 			}
@@ -114,6 +121,22 @@ type wire struct {
 	mu        sync.Mutex
 	answer    string
 	forwarded string // what the origin got
+	log       bytes.Buffer
+}
+
+// Write takes the proxy's log.
+func (w *wire) Write(p []byte) (int, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.log.Write(p)
+}
+
+// logged is what the proxy has logged since it was asked last.
+func (w *wire) logged() string {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	defer w.log.Reset()
+	return w.log.String()
 }
 
 func startWire(t *testing.T) *wire {
@@ -128,6 +151,7 @@ func startWire(t *testing.T) *wire {
 	w.address = l.HTTP()[0].String()
 	w.server, err = proxy.New(proxy.Config{
 		HTTP: []string{w.address}, Listeners: l, Trusted: []netip.Prefix{netip.MustParsePrefix("127.0.0.1/32")}, Drain: time.Second,
+		Logger: slog.New(slog.NewTextHandler(w, nil)),
 	})
 	if err != nil {
 		t.Fatal(err)
@@ -154,7 +178,15 @@ func (w *wire) serve(t *testing.T, labels map[string]string, answer, hosts strin
 	w.answer = answer
 	w.mu.Unlock()
 	labels = maps.Clone(labels)
-	labels["portway.host"], labels["portway.https"] = hosts, "off"
+	labels["portway.host"] = hosts
+	w.server.SetTable(route.NewTable([]*route.Route{w.route(t, labels, w.origin.Listener.Addr().String())}, nil))
+}
+
+// route makes a new route with one upstream.
+func (w *wire) route(t *testing.T, labels map[string]string, upstream string) *route.Route {
+	t.Helper()
+	labels = maps.Clone(labels)
+	labels["portway.https"] = "off"
 	routes, problems := route.NewParser(middleware.All).Labels("test", labels)
 	if len(problems) > 0 || len(routes) != 1 || routes[0].Route == nil {
 		t.Fatal(problems, routes)
@@ -162,10 +194,21 @@ func (w *wire) serve(t *testing.T, labels map[string]string, answer, hosts strin
 	r := *routes[0].Route
 	w.tables++
 	r.ID, r.Name = fmt.Sprint(w.tables), "app"
-	r.Upstreams = []route.Upstream{{
-		ID: "origin", Name: "origin", Network: "tcp", Address: w.origin.Listener.Addr().String(), Scheme: route.HTTP,
+	r.Upstreams = []route.Upstream{{ID: upstream, Name: upstream, Network: "tcp", Address: upstream, Scheme: route.HTTP}}
+	return &r
+}
+
+// client speaks to the proxy, whatever the host.
+func (w *wire) client(t *testing.T) *http.Client {
+	t.Helper()
+	tr := &http.Transport{DialContext: func(ctx context.Context, network, _ string) (net.Conn, error) {
+		return (&net.Dialer{}).DialContext(ctx, network, w.address)
 	}}
-	w.server.SetTable(route.NewTable([]*route.Route{&r}, nil))
+	t.Cleanup(tr.CloseIdleConnections)
+	return &http.Client{
+		Transport: tr, Timeout: 20 * time.Second,
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}
 }
 
 // answerAll is the origin.
@@ -232,6 +275,7 @@ func (w *wire) exchange(t *testing.T, text string) string {
 			scheme = value
 		case ":chunked":
 			chunked = true
+		case ":service":
 		case "Host":
 			host = value
 		default:

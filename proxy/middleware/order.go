@@ -18,11 +18,12 @@ import "portway/label"
 //   - redirect is before auth, so that nobody gives a password to a name that only
 //     points to another one, and before rate-limit, since a redirect costs nothing.
 //   - maintenance is before what counts or asks: visitors need no password to be told.
-//   - rate-limit is before basic-auth, so that it also limits guessing.
-//   - basic-auth is before all that acts on behalf of a visitor, and above all before
-//     paths are changed: what is protected is what the client asked for.
-//   - max-in-flight is behind it, so that strangers cannot take the places of users.
-//   - max-body is behind it too: strangers get no other answer than that of basic-auth.
+//   - rate-limit is before basic-auth and forward-auth, so that it also limits guessing.
+//   - Those two are before all that acts on behalf of a visitor, and above all before
+//     paths are changed: what is protected is what the client asked for. The password
+//     of basic-auth is not for the service of forward-auth, so it is checked first.
+//   - max-in-flight is behind them, so that strangers cannot take the places of users.
+//   - max-body is behind them too: strangers get no other answer than theirs.
 //   - request-headers is before paths are changed, so that {path} is the client's.
 //   - Paths: first a prefix is taken off, then one put in front, and rewrite sees what
 //     the origin would get.
@@ -40,6 +41,7 @@ func All() []label.Binder {
 		&maintenance{},
 		&rateLimit{},
 		&basicAuth{},
+		&forwardAuth{},
 		&maxInFlight{},
 		&maxBody{},
 		&requestHeaders{},
