@@ -28,6 +28,7 @@ type options struct {
 	peers     string
 	scenarios string
 	portway   string
+	before    string
 	bin       string
 	out       string
 	work      string
@@ -41,6 +42,7 @@ func main() {
 	flag.StringVar(&o.peers, "peers", "", "comma list of peers; empty: all that are installed")
 	flag.StringVar(&o.scenarios, "scenarios", "", "comma list of scenarios; empty: all")
 	flag.StringVar(&o.portway, "portway", "dist/portway", "the portway binary to measure")
+	flag.StringVar(&o.before, "before", "", "an older portway binary to measure beside it")
 	flag.StringVar(&o.bin, "bin", ".cache/bin", "folder with peers built from the Go module proxy")
 	flag.StringVar(&o.out, "out", "bench/results", "folder for the tables and the chart")
 	flag.StringVar(&o.work, "work", "bench/.work", "scratch folder")

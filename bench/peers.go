@@ -48,6 +48,9 @@ type recipe struct {
 	missing string // how to get it
 }
 
+// beforePeer is Portway as it was, to see what a change has brought.
+const beforePeer = "portway-before"
+
 var portwayArgs = []string{
 	"run", "--http={{.Plain}}", "--https={{.Addr}}", "--docker=off", "--storage={{.Dir}}/data",
 	"--routes={{.Dir}}/routes", "--control={{.Dir}}/control.sock", "--log-level=warn",
@@ -61,6 +64,10 @@ var recipes = []recipe{
 	{
 		name: "portway", binary: "portway", version: []string{"version"}, config: "portway-routes.yaml",
 		args: portwayArgs, http3: true, missing: "make build",
+	},
+	{
+		name: beforePeer, binary: "portway", version: []string{"version"}, config: "portway-routes.yaml",
+		args: portwayArgs, http3: true,
 	},
 	{
 		name: "portway-full", binary: "portway", version: []string{"version"}, config: "full-routes.yaml",
@@ -92,7 +99,7 @@ var recipes = []recipe{
 func startPeers(ctx context.Context, env *environment, o options) (peers []*peer, missing []string, err error) {
 	want := strings.FieldsFunc(o.peers, func(r rune) bool { return r == ',' })
 	for _, r := range recipes {
-		if len(want) > 0 && !slices.Contains(want, r.name) {
+		if r.name == beforePeer && o.before == "" || len(want) > 0 && r.name != beforePeer && !slices.Contains(want, r.name) {
 			continue
 		}
 		p, err := r.start(ctx, env, o)
@@ -113,7 +120,10 @@ func startPeers(ctx context.Context, env *environment, o options) (peers []*peer
 }
 
 func (r recipe) find(env *environment, o options) (string, error) {
-	if r.binary == "portway" {
+	switch {
+	case r.name == beforePeer:
+		return filepath.Abs(o.before)
+	case r.binary == "portway":
 		return filepath.Abs(o.portway)
 	}
 	if own := filepath.Join(env.bin, r.binary); exists(own) {

@@ -2,11 +2,9 @@ package h1
 
 import (
 	"crypto/tls"
-	"io"
 	"net"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"time"
 
 	"portway/proxy/exchange"
@@ -34,11 +32,7 @@ type conn struct {
 	in     []byte
 	filled int
 	one    [1]byte
-	// raw reads from a socket without a layer above it, so that the buffer is taken
-	// only when there is something to read; nil otherwise.
-	raw     syscall.RawConn
-	tryRead func(fd uintptr) bool
-	rawErr  error
+	plain  *wire.Sock // nil with TLS
 
 	body requestBody
 	sent int // bytes written, up to boosted
@@ -57,13 +51,12 @@ var _ exchange.Front = (*conn)(nil)
 
 func newConn(s *Server, nc net.Conn, info *exchange.Conn) *conn {
 	c := &conn{srv: s, nc: nc, sock: wire.Socket(nc), cork: wire.CorkOf(nc), info: info}
+	if _, secure := nc.(*tls.Conn); !secure {
+		c.plain = wire.NewSock(nc)
+		c.nc = c.plain
+	}
 	c.body.conn = c
 	c.watch.Reset(nc)
-	if sc, ok := nc.(syscall.Conn); ok {
-		if raw, err := sc.SyscallConn(); err == nil {
-			c.raw, c.tryRead = raw, c.readNow
-		}
-	}
 	return c
 }
 
@@ -106,8 +99,9 @@ func (c *conn) await() bool {
 	if c.recv.phase() != fresh && !c.recv.change(idle) || c.drain.Load() {
 		return false
 	}
-	if c.raw != nil {
-		if err := c.raw.Read(c.tryRead); err != nil || c.rawErr != nil {
+	if c.plain != nil {
+		var err error
+		if c.in, c.filled, err = c.plain.ReadPooled(); err != nil {
 			return false
 		}
 	} else {
@@ -119,29 +113,6 @@ func (c *conn) await() bool {
 		c.in[0], c.filled = c.one[0], 1
 	}
 	return c.recv.change(head)
-}
-
-// readNow reads from the socket if there is something.
-func (c *conn) readNow(fd uintptr) bool {
-	c.in = wire.Get(wire.Small)
-	for {
-		n, err := syscall.Read(int(fd), c.in)
-		switch {
-		case n > 0:
-			c.filled, c.rawErr = n, nil
-			return true
-		case err == syscall.EINTR:
-		case err == syscall.EAGAIN:
-			c.releaseIn()
-			return false
-		default:
-			c.releaseIn()
-			if c.rawErr = err; err == nil {
-				c.rawErr = io.EOF
-			}
-			return true
-		}
-	}
 }
 
 func (c *conn) releaseIn() {

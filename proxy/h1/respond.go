@@ -188,8 +188,8 @@ func (c *conn) respond(ex *exchange.Exchange, rh *RequestHead) (sent int64, keep
 	}
 	end.KeepAlive = rh.HTTP10 && !end.Close
 	s := sender{conn: c, body: p.Body, left: end.Length, chunked: end.Chunked, buf: wire.Get(wire.Small)}
-	if !end.Chunked {
-		s.tcp, _ = c.nc.(*net.TCPConn)
+	if !end.Chunked && c.plain != nil {
+		s.tcp, _ = c.plain.Conn.(*net.TCPConn)
 	}
 	s.pending = appendResponseHead(s.buf[:0], p.Status, &p.Fields, end)
 	if content && p.Body != nil {

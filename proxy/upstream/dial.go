@@ -6,6 +6,7 @@ import (
 	"net"
 
 	"portway/proxy/exchange"
+	"portway/proxy/wire"
 )
 
 // What an https origin is known to choose by ALPN.
@@ -56,9 +57,9 @@ func (p *Pool) dial(ex *exchange.Exchange, config *tls.Config) (dialed, error) {
 		return dialed{}, p.dialError(err)
 	}
 	if config == nil {
-		return dialed{nc: sock, sock: sock}, nil
+		return dialed{nc: wire.NewSock(sock), sock: sock}, nil
 	}
-	dry := &drySock{Conn: sock}
+	dry := &drySock{Conn: wire.NewSock(sock)}
 	tc := tls.Client(dry, config)
 	if err := tc.HandshakeContext(ctx); err != nil {
 		_ = sock.Close()

@@ -121,7 +121,7 @@ func (s *stream) receive(c *conn) error {
 	buf := s.ex.Head[:cap(s.ex.Head)]
 	filled, interim := 0, 0
 	for {
-		n, err := c.nc.Read(buf[filled:])
+		n, err := c.answer(buf[filled:])
 		if n == 0 && err == nil {
 			continue
 		}

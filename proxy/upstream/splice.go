@@ -18,10 +18,10 @@ var _ exchange.Splicer = (*stream)(nil)
 // client may take is for the front to see.
 func (s *stream) Splice(dst *net.TCPConn, limit int64) (n int64, ok bool, err error) {
 	c := s.conn.Load()
-	if c == nil || s.closed.Load() {
+	if c == nil || s.closed.Load() || c.dry != nil {
 		return 0, false, nil
 	}
-	src, tcp := c.nc.(*net.TCPConn)
+	src, tcp := c.sock.(*net.TCPConn)
 	if !tcp {
 		return 0, false, nil
 	}

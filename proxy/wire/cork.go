@@ -16,7 +16,7 @@ var corks = sync.Pool{New: func() any { return new([corkSize]byte) }}
 // call for each record; while a Cork is held, records are collected, and Release
 // sends them with one. It has memory only while held.
 type Cork struct {
-	net.Conn
+	*Sock
 
 	mu   sync.Mutex // crypto/tls also writes when it reads, for example key updates
 	held bool
@@ -26,7 +26,7 @@ type Cork struct {
 }
 
 // NewCork puts a Cork over nc.
-func NewCork(nc net.Conn) *Cork { return &Cork{Conn: nc} }
+func NewCork(nc net.Conn) *Cork { return &Cork{Sock: NewSock(nc)} }
 
 // CorkOf returns the Cork right beneath the tls.Conn nc, nil if there is none. The
 // methods Hold and Release do nothing on nil.
@@ -38,9 +38,6 @@ func CorkOf(nc net.Conn) *Cork {
 	c, _ := tc.NetConn().(*Cork)
 	return c
 }
-
-// NetConn returns the connection beneath.
-func (c *Cork) NetConn() net.Conn { return c.Conn }
 
 // Hold begins to collect. It is followed by Release.
 func (c *Cork) Hold() {
@@ -76,7 +73,7 @@ func (c *Cork) Write(p []byte) (int, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	if !c.held {
-		return c.Conn.Write(p)
+		return c.Sock.Write(p)
 	}
 	if c.n+len(p) > corkSize {
 		c.flush()
@@ -85,7 +82,7 @@ func (c *Cork) Write(p []byte) (int, error) {
 		return 0, c.err
 	}
 	if len(p) > corkSize {
-		return c.Conn.Write(p)
+		return c.Sock.Write(p)
 	}
 	if c.buf == nil {
 		c.buf = corks.Get().(*[corkSize]byte)
@@ -97,7 +94,7 @@ func (c *Cork) Write(p []byte) (int, error) {
 // flush writes what was collected; called with mu locked.
 func (c *Cork) flush() {
 	if c.n > 0 && c.err == nil {
-		_, c.err = c.Conn.Write(c.buf[:c.n])
+		_, c.err = c.Sock.Write(c.buf[:c.n])
 	}
 	c.n = 0
 }
