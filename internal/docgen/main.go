@@ -25,7 +25,7 @@ var groups = map[string][]string{
 	"Fields":    {"request-headers", "response-headers", "security-headers", "hsts", "cors", "request-id"},
 	"Access":    {"ip", "basic-auth", "forward-auth"},
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
-	"Answers":   {"compress", "respond", "maintenance"},
+	"Answers":   {"compress", "error-pages", "respond", "maintenance"},
 	"Balancing": {"balance"},
 	"Health":    {"health"},
 }

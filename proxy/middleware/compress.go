@@ -179,8 +179,7 @@ func (h *compressor) fits(value []byte) bool {
 		value = value[:i]
 	}
 	value = trim(value)
-	const grpc = "application/grpc" // has framing of its own, which depends on Content-Type
-	if len(value) >= len(grpc) && exchange.EqualFold(value[:len(grpc)], grpc) {
+	if isGRPC(value) { // has framing of its own, which depends on Content-Type
 		return false
 	}
 	for i := range h.types {
@@ -189,6 +188,12 @@ func (h *compressor) fits(value []byte) bool {
 		}
 	}
 	return false
+}
+
+// isGRPC tells whether a Content-Type is that of gRPC or gRPC-Web.
+func isGRPC(contentType []byte) bool {
+	const grpc = "application/grpc"
+	return len(contentType) >= len(grpc) && exchange.EqualFold(contentType[:len(grpc)], grpc)
 }
 
 // weaken makes a strong ETag a weak one, since an encoded content is not the same

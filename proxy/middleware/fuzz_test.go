@@ -237,3 +237,57 @@ func validTarget(path string) bool {
 func isVisible(s string) bool {
 	return !strings.ContainsFunc(s, func(r rune) bool { return r <= ' ' || r >= 0x7f })
 }
+
+// FuzzAccept: how much a client likes a type is what the most exact range that fits says.
+func FuzzAccept(f *testing.F) {
+	for _, seed := range []string{
+		"", "*/*", "text/html", "text/*;q=0.5, text/html;level=1;q=0.7", "text/html;q=0, */*", "TEXT/HTML;Q=0.3", "text/html;q=1.5", ",;,=", "text/html;q=", "application/json, text/plain, */*",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		for _, k := range pageKinds {
+			want := -1.0
+			for _, name := range []string{k.kind, strings.Split(k.kind, "/")[0] + "/*", "*/*"} {
+				for item := range strings.SplitSeq(value, ",") {
+					parts := strings.Split(item, ";")
+					if got := strings.Trim(parts[0], " \t"); !isASCII(got) || strings.ToLower(got) != name || want >= 0 {
+						continue
+					}
+					want = 1
+					for _, p := range parts[1:] {
+						if p = strings.Trim(p, " \t"); len(p) > 2 && strings.EqualFold(p[:2], "q=") {
+							want = float64(readQuality([]byte(p[2:]))) / 1000
+							break
+						}
+					}
+				}
+			}
+			if strings.TrimSpace(value) == "" {
+				want = 1
+			}
+			if got := float64(acceptance([]byte(value), k.kind)) / 1000; got != max(want, 0) {
+				t.Errorf("%q, %s: %v, want %v", value, k.kind, got, max(want, 0))
+			}
+		}
+	})
+}
+
+// FuzzClaims: what an application may take for one of the fields that a service's answer
+// has, is one.
+func FuzzClaims(f *testing.F) {
+	for _, seed := range []string{"Remote-User", "remote_user", "REMOTE-USER", "X-Auth-", "X_Auth_Groups", "X-Aut", "Remote-Users", "", "X-Auth-\u212a"} {
+		f.Add(seed)
+	}
+	h := &asker{copied: []fieldPattern{newFieldPattern("remote-user"), newFieldPattern("x-auth-*")}}
+	f.Fuzz(func(t *testing.T, name string) {
+		plain := name
+		if isASCII(name[:min(len(name), len("x-auth-"))]) {
+			plain = strings.ReplaceAll(strings.ToLower(name), "_", "-")
+		}
+		want := plain == "remote-user" && isASCII(name) || strings.HasPrefix(plain, "x-auth-")
+		if got := h.isCopied([]byte(name), nil); got != want {
+			t.Errorf("%q: %v", name, got)
+		}
+	})
+}

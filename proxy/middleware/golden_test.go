@@ -27,6 +27,7 @@ var update = flag.Bool("update", false, "write the wanted output of golden files
 //	labels: as in a compose file
 //	request: what a client sends, see request; any number of them, by any name
 //	origin: what the application answers to all of them, see response; a greeting if there is none
+//	pages/: files in a directory, at /srv/pages
 //	service: what answers at http://service.test, see Service; "service NAME" to a request with :service: NAME
 //	want: for each request, what the application gets (>) and what the client gets (<);
 //	      or the problems of the labels
@@ -72,9 +73,8 @@ func TestGolden(t *testing.T) {
 	}
 }
 
-// labels are those of a case, without their prefix. service is where http://service.test
-// is.
-func labels(t *testing.T, a *txtar.Archive, service string) label.Values {
+// labels are those of a case, without their prefix; place puts service and pages in.
+func labels(t *testing.T, a *txtar.Archive, place func(value string) string) label.Values {
 	t.Helper()
 	var all map[string]string
 	if err := yaml.Unmarshal(file(a, "labels"), &all); err != nil {
@@ -86,7 +86,7 @@ func labels(t *testing.T, a *txtar.Archive, service string) label.Values {
 		if !ok {
 			t.Fatalf("label %s", key)
 		}
-		values[option] = strings.ReplaceAll(value, "http://service.test", service)
+		values[option] = place(value)
 	}
 	return values
 }
@@ -105,7 +105,7 @@ func replay(t *testing.T, a *txtar.Archive) string {
 	t.Helper()
 	var out strings.Builder
 	service := StartService(t, a)
-	values := labels(t, a, service.URL)
+	values := labels(t, a, service.Place)
 	binders, problems := parse(values)
 	if len(problems) > 0 {
 		for _, p := range problems {
@@ -194,7 +194,7 @@ func TestEveryOptionHasAGolden(t *testing.T) {
 	t.Parallel()
 	used := make(map[string]bool)
 	for _, a := range goldens(t) {
-		values := labels(t, a, "http://service.test")
+		values := labels(t, a, StartService(t, a).Place)
 		if _, problems := parse(values); len(problems) > 0 {
 			continue
 		}

@@ -65,7 +65,7 @@ func TestGoldenThroughListener(t *testing.T) {
 		}
 		service := middleware.StartService(t, a)
 		for l, value := range labels {
-			labels[l] = strings.ReplaceAll(value, "http://service.test", service.URL)
+			labels[l] = service.Place(value)
 		}
 		w.serve(t, labels, string(part(a, "origin")), hostsOf(a))
 		for _, f := range a.Files {

@@ -12,6 +12,8 @@ import "portway/label"
 //     compression, which must see a response as it will be sent, and the fields that
 //     tell browsers how to treat the site. Those that a user writes (response-headers)
 //     come after the presets on the way back, so that they have the last word.
+//   - error-pages is below those, so that its pages are treated like any answer, and above
+//     all that may refuse.
 //   - ip comes before all that answers: whoever is not allowed learns nothing.
 //   - cors is before whatever may refuse, since a browser shows a script the reason
 //     of a refusal only with these fields, and sends preflights without credentials.
@@ -35,6 +37,7 @@ func All() []label.Binder {
 		&responseHeaders{},
 		&securityHeaders{},
 		&hsts{},
+		&errorPages{},
 		&ipFilter{},
 		&cors{},
 		&redirect{},

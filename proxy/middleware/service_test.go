@@ -6,6 +6,8 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/textproto"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
@@ -18,6 +20,7 @@ import (
 // notes what it is asked, and answers as the case says.
 type Service struct {
 	URL   string
+	pages string // directory
 	files []txtar.File
 
 	mu     sync.Mutex
@@ -27,19 +30,38 @@ type Service struct {
 
 // IsRequest tells whether a file of a golden case is a request.
 func IsRequest(name string) bool {
-	return name != "labels" && name != "origin" && name != "want" && name != "service" && !strings.HasPrefix(name, "service ")
+	first, _, _ := strings.Cut(strings.Replace(name, "/", " ", 1), " ")
+	return !slices.Contains([]string{"labels", "origin", "want", "service", "pages"}, first)
 }
 
 // StartService starts the service of a case.
 func StartService(t testing.TB, a *txtar.Archive) *Service {
 	t.Helper()
-	s := &Service{files: a.Files, URL: "http://service.test"}
+	s := &Service{files: a.Files, URL: "http://service.test", pages: "/srv/pages"}
+	for _, f := range a.Files {
+		name, ok := strings.CutPrefix(f.Name, "pages/")
+		if !ok {
+			continue
+		}
+		if s.pages == "/srv/pages" {
+			s.pages = t.TempDir()
+		}
+		if err := os.WriteFile(filepath.Join(s.pages, name), f.Data, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
 	if slices.ContainsFunc(a.Files, func(f txtar.File) bool { return f.Name == "service" }) {
 		server := httptest.NewServer(s)
 		t.Cleanup(server.Close)
 		s.URL = server.URL
 	}
 	return s
+}
+
+// Place puts the service and the pages of the case where a label has http://service.test
+// and /srv/pages.
+func (s *Service) Place(value string) string {
+	return strings.NewReplacer("http://service.test", s.URL, "/srv/pages", s.pages).Replace(value)
 }
 
 // Expect prepares for a request.
