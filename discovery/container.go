@@ -26,6 +26,7 @@ const (
 	composeService = "com.docker.compose.service"
 	composeOneOff  = "com.docker.compose.oneoff"
 	swarmService   = "com.docker.swarm.service.name"
+	swarmStack     = "com.docker.stack.namespace"
 )
 
 // snapshot is what one inspection told about a container. It is never changed.
@@ -40,8 +41,8 @@ type snapshot struct {
 	oneOff  bool   // docker compose run: not a replica, though it has all labels
 
 	signature string // all that its labels say to Portway: equal for equal routes
-	routes    []route.Parsed
-	problems  []label.Problem
+	written   *route.Written
+	routes    []route.Parsed // nil if they depend on bundles, see watcher.parse
 
 	state     route.State
 	reason    string
@@ -79,9 +80,16 @@ type binding struct {
 // errNoContainer is for answers that parse as JSON, and are something else.
 var errNoContainer = errors.New("the engine's answer does not describe a container")
 
+// rules are the settings by which containers are read.
+type rules struct {
+	parser *route.Parser
+	only   Constraint
+	host   HostRule
+}
+
 // newSnapshot reads the engine's answer. old is what was known before and may
 // be nil: labels never change, so that its routes can be used again.
-func newSnapshot(r container.InspectResponse, p *route.Parser, old *snapshot) (*snapshot, error) {
+func newSnapshot(r container.InspectResponse, by *rules, old *snapshot) (*snapshot, error) {
 	if r.ContainerJSONBase == nil || r.ID == "" || r.State == nil || r.Config == nil {
 		return nil, errNoContainer
 	}
@@ -104,9 +112,12 @@ func newSnapshot(r container.InspectResponse, p *route.Parser, old *snapshot) (*
 	s.group, s.title = groupOf(s.name, labels)
 	s.state, s.reason = stateOf(r.State)
 	if old != nil && old.signature == s.signature && old.name == s.name {
-		s.routes, s.problems = old.routes, old.problems
+		s.written, s.routes = old.written, old.routes
 	} else {
-		s.routes, s.problems = p.Labels(sourceOf(s.name), labels)
+		s.read(labels, by)
+	}
+	if s.written.Default && by.host.has(ofContainer) {
+		s.group, s.title = groupOf(s.name, nil) // replicas of a service have different hosts
 	}
 	health := ""
 	if r.State.Health != nil {
@@ -118,6 +129,36 @@ func newSnapshot(r container.InspectResponse, p *route.Parser, old *snapshot) (*
 	}
 	s.mark = fingerprint(s.name, r.State.Status, health, networks)
 	return s, nil
+}
+
+// read takes in what labels say, as far as that is for us.
+func (s *snapshot) read(labels map[string]string, by *rules) {
+	if !by.only.holds(labels) {
+		s.written = &route.Written{}
+		return
+	}
+	var host func() (string, error)
+	if len(by.host.parts) > 0 {
+		host = func() (string, error) {
+			service, project := serviceOf(labels)
+			return by.host.host(s.name, service, project)
+		}
+	}
+	s.written = by.parser.Read(sourceOf(s.name), labels, host)
+	if !slices.ContainsFunc(s.written.Drafts, func(d route.Draft) bool { return len(d.Uses) > 0 }) {
+		for i := range s.written.Drafts {
+			s.routes = append(s.routes, by.parser.Parse(&s.written.Drafts[i], nil))
+		}
+	}
+}
+
+// serviceOf gives the names of the Compose or Swarm service that a container
+// belongs to, and of its project or stack; empty where there is none.
+func serviceOf(labels map[string]string) (service, project string) {
+	if s := labels[swarmService]; s != "" {
+		return strings.TrimPrefix(s, labels[swarmStack]+"_"), labels[swarmStack]
+	}
+	return labels[composeService], labels[composeProject]
 }
 
 // sourceOf names a container for people, as in label.Problem.
@@ -188,7 +229,10 @@ func signalNumber(text string) syscall.Signal {
 }
 
 // ours tells whether the container's labels have anything for Portway.
-func (s *snapshot) ours() bool { return len(s.routes) > 0 || len(s.problems) > 0 }
+func (s *snapshot) ours() bool { return len(s.written.Drafts) > 0 || len(s.written.Problems) > 0 }
+
+// depends tells whether its routes depend on bundles.
+func (s *snapshot) depends() bool { return s.routes == nil && len(s.written.Drafts) > 0 }
 
 // running tells whether the container's main process is there.
 func (s *snapshot) running() bool { return s.state != route.Stopped }

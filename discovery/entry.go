@@ -18,6 +18,11 @@ type entry struct {
 	name string    // as far as is known
 	snap *snapshot // nil until it could be inspected
 
+	routes []route.Parsed // as its labels and the bundles that they use say
+	parsed *route.Written // what routes were made of; nil: they are to be made anew
+
+	defined *route.Written // where its bundles are from
+
 	// What events told and no inspection after them yet.
 	down     string        // why it died; empty if it did not
 	stopping *stopping     // told to stop
@@ -51,12 +56,15 @@ func (e *entry) state() (route.State, string) {
 // ours tells whether labels have anything for Portway, misspelt or not. The
 // attributes of an event may stand for labels, since they contain them.
 func (w *watcher) ours(labels map[string]string) bool {
+	if !w.rules.only.mayHold(labels) {
+		return false
+	}
 	for k := range labels {
 		if strings.HasPrefix(k, label.Prefix) {
 			return true
 		}
 	}
-	routes, problems := w.parser.Schema().Group("", labels)
+	routes, problems := w.rules.parser.Schema().Group("", labels)
 	return len(routes) > 0 || len(problems) > 0
 }
 
@@ -127,6 +135,7 @@ func (w *watcher) drop(e *entry) {
 	w.emits.join(time.Now())
 	w.changed(e)
 	w.leave(e)
+	w.define(e, nil)
 	if e.snap != nil {
 		w.unuse(e, e.snap)
 	}
@@ -158,8 +167,12 @@ func (w *watcher) regroup(e *entry, old *snapshot) {
 		w.unuse(e, old)
 	}
 	w.use(e)
+	w.define(e, e.snap)
 	w.changed(e)
 	key := e.snap.group
+	if old == nil && e.snap.written.Off {
+		w.log.Info("a container is left alone, as its label portway.enable says", "container", e.snap.name)
+	}
 	switch {
 	case !e.snap.ours():
 		key = ""
@@ -223,7 +236,7 @@ func (w *watcher) unuse(e *entry, s *snapshot) {
 	target, ok := strings.CutPrefix(s.net.mode, networkOf)
 	if t := w.entries[target]; ok && t != nil {
 		delete(t.users, e.id)
-		if len(t.users) == 0 && !t.pinned && t.group == "" && t.snap != nil && !t.snap.ours() {
+		if len(t.users) == 0 && !t.pinned && t.group == "" && t.snap != nil && !t.snap.ours() && len(t.snap.written.Bundles) == 0 {
 			delete(w.entries, target)
 			delete(w.retries, target)
 		}

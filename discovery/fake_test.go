@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"reflect"
 	"slices"
 	"strconv"
 	"strings"
@@ -353,6 +354,11 @@ func dump(t *route.Table) string {
 	var b strings.Builder
 	for _, r := range t.Routes() {
 		fmt.Fprintf(&b, "route %s %q from %s: %s%s, https %s\n", r.ID, r.Name, r.Source, strings.Join(r.Hosts, ","), r.Path, r.HTTPS)
+		for _, m := range r.Middleware {
+			if m := m.(*tagged); !reflect.DeepEqual(m, &tagged{}) {
+				fmt.Fprintf(&b, "  tags %q, health.path %q\n", m.tags, m.path)
+			}
+		}
 		for _, u := range r.Upstreams {
 			fmt.Fprintf(&b, "  %s %s %s %s", u.Name, u.Scheme, u.Address, u.State)
 			if u.Reason != "" {

@@ -29,8 +29,9 @@ const (
 
 // staticSet is what all static files say together. It is never changed.
 type staticSet struct {
-	routes   []*route.Route
-	problems []label.Problem
+	problems []label.Problem // with the folder itself
+	files    []staticFile    // by name
+	bundles  []route.Bundle
 }
 
 // folder watches the static files and keeps the last good version of each.
@@ -48,10 +49,9 @@ type folder struct {
 
 // staticFile is one file's last good version.
 type staticFile struct {
-	read     bool // at least once
-	text     []byte
-	routes   []*staticRoute
-	problems []label.Problem
+	read bool // at least once
+	text []byte
+	said
 }
 
 func newFolder(path string, p *route.Parser, quiet, maxDelay time.Duration, log *slog.Logger) *folder {
@@ -159,10 +159,10 @@ func (f *folder) load(name string, s *staticFile) bool {
 	source := filepath.Join(filepath.Base(f.path), name)
 	text, err := readFile(filepath.Join(f.path, name))
 	if err != nil {
-		problems := []label.Problem{{
+		problems := []lineProblem{{0, label.Problem{
 			Source: source, Why: "cannot be read (" + oneLine(err) + "), so that its routes stay as they were",
 			Fix: "see to it that it is a file that Portway may read",
-		}}
+		}}}
 		changed := !slices.Equal(problems, s.problems)
 		s.problems, s.text, s.read = problems, nil, false
 		return changed
@@ -171,25 +171,13 @@ func (f *folder) load(name string, s *staticFile) bool {
 		return false
 	}
 	s.text, s.read = text, true
-	routes, problems, ok := parseFile(f.parser, source, "file:"+name, text)
-	s.problems = problems
+	said, ok := readText(f.parser, source, "file:"+name, text)
 	if ok {
-		s.replace(routes)
+		s.said = said
+	} else {
+		s.problems = said.problems
 	}
 	return true
-}
-
-// replace takes over new routes. One that is rejected now stays as it was, and
-// one that did not change stays the same pointer.
-func (s *staticFile) replace(routes []*staticRoute) {
-	for _, r := range routes {
-		for _, old := range s.routes {
-			if old.name == r.name && old.route != nil && (r.route == nil || r.signature == old.signature) {
-				r.route, r.signature = old.route, old.signature
-			}
-		}
-	}
-	s.routes = routes
 }
 
 func readFile(path string) ([]byte, error) {
@@ -215,12 +203,9 @@ func (f *folder) set() *staticSet {
 	}
 	slices.Sort(names)
 	for _, name := range names {
-		for _, r := range f.files[name].routes {
-			if r.route != nil {
-				s.routes = append(s.routes, r.route)
-			}
-		}
-		s.problems = append(s.problems, f.files[name].problems...)
+		file := *f.files[name]
+		s.files = append(s.files, file)
+		s.bundles = append(s.bundles, file.bundles...)
 	}
 	return s
 }

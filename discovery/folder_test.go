@@ -170,19 +170,13 @@ func TestStaticLinks(t *testing.T) {
 // did: what Portway knows about it goes on.
 func TestStaticUnchangedRouteStays(t *testing.T) {
 	t.Parallel()
-	p := route.NewParser(nil)
-	f := &staticFile{}
+	w := taggedWatcher()
 	read := func(text string) []*route.Route {
-		routes, problems, ok := parseFile(p, "routes/a.yaml", "file:a.yaml", []byte(text))
-		if !ok || len(problems) > 0 {
-			t.Fatal(problems)
+		got, ok := serveFile(w, text)
+		if !ok || len(got.problems) > 0 {
+			t.Fatal(got.problems)
 		}
-		f.replace(routes)
-		var all []*route.Route
-		for _, r := range f.routes {
-			all = append(all, r.route)
-		}
-		return all
+		return got.routes
 	}
 	before := read("a: {host: a.test, to: http://192.0.2.1}\nb: {host: b.test, to: http://192.0.2.1}\n")
 	after := read("# new\nb: {host: b.test, to: http://192.0.2.2}\na: {to: [http://192.0.2.1], host: a.test}\n")

@@ -33,7 +33,7 @@ func FuzzLabels(f *testing.F) {
 			if err := json.Unmarshal(text, &r); err != nil {
 				return // not UTF-8
 			}
-			s, err := newSnapshot(r, w.parser, nil)
+			s, err := newSnapshot(r, w.rules, nil)
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -74,7 +74,7 @@ func FuzzInspect(f *testing.F) {
 			}
 		}
 	}
-	p := route.NewParser(nil)
+	by := &rules{parser: route.NewParser(nil)}
 	f.Fuzz(func(_ *testing.T, text []byte) {
 		var list []container.Summary
 		if json.Unmarshal(text, &list) == nil {
@@ -86,7 +86,7 @@ func FuzzInspect(f *testing.F) {
 		if json.Unmarshal(text, &r) != nil {
 			return
 		}
-		s, err := newSnapshot(r, p, nil)
+		s, err := newSnapshot(r, by, nil)
 		if err != nil {
 			return
 		}

@@ -11,6 +11,7 @@ import (
 	"github.com/docker/docker/api/types/container"
 	"github.com/rogpeppe/go-internal/txtar"
 
+	"portway/label"
 	"portway/route"
 )
 
@@ -25,6 +26,7 @@ var update = flag.Bool("update", false, "write the wanted output of golden files
 //	info.json: the answer about the engine, if it matters
 //	self: the name of the container that Portway itself is in, if it is in one
 //	routes/*.yaml: static files, if any
+//	settings: lines of default, default-host and constraint, if any
 //	want: routes and problems
 //
 // Answers are recorded from a real engine (see record_test.go) except where the
@@ -79,7 +81,7 @@ func replay(t *testing.T, a *txtar.Archive) *route.Table {
 	answers := make(map[string]json.RawMessage)
 	var list []json.RawMessage
 	var self string
-	cfg := Config{}
+	cfg := Config{Middleware: func() []label.Binder { return []label.Binder{&tagged{}} }}
 	dir := t.TempDir()
 	for _, file := range a.Files {
 		name, isJSON := strings.CutSuffix(file.Name, ".json")
@@ -94,6 +96,8 @@ func replay(t *testing.T, a *txtar.Archive) *route.Table {
 			answers[name] = file.Data
 		case file.Name == "self":
 			self = strings.TrimSpace(string(file.Data))
+		case file.Name == "settings":
+			settings(t, &cfg, string(file.Data))
 		case strings.HasPrefix(file.Name, "routes/"):
 			cfg.Static = filepath.Join(dir, "routes")
 			if err := os.MkdirAll(cfg.Static, 0o755); err != nil {
@@ -122,4 +126,33 @@ func replay(t *testing.T, a *txtar.Archive) *route.Table {
 	cfg.Engine = f.serve(t)
 	ts := start(t, cfg, hints...)
 	return ts.until("at all", func(*route.Table) bool { return true })
+}
+
+// settings reads what cmd/portway has for it.
+func settings(t *testing.T, cfg *Config, text string) {
+	t.Helper()
+	cfg.Defaults = make(label.Values)
+	var criteria []string
+	for line := range strings.Lines(text) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), " ")
+		var err error
+		switch name {
+		case "default":
+			option, value, _ := strings.Cut(value, "=")
+			cfg.Defaults[option] = value
+		case "default-host":
+			cfg.DefaultHost, err = ParseHostRule(value)
+		case "constraint":
+			criteria = append(criteria, value)
+		default:
+			t.Fatalf("unknown setting %q", line)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	var err error
+	if cfg.Only, err = ParseConstraint(criteria); err != nil {
+		t.Fatal(err)
+	}
 }

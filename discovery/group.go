@@ -54,9 +54,10 @@ func (g *group) rebuild(w *watcher) {
 	replicas := make(map[string][]replica)
 	var names []string
 	for _, e := range members {
-		problems = append(problems, e.snap.problems...)
-		for i := range e.snap.routes {
-			parsed := &e.snap.routes[i]
+		w.parse(e)
+		problems = append(problems, e.snap.written.Problems...)
+		for i := range e.routes {
+			parsed := &e.routes[i]
 			problems = append(problems, parsed.Problems...)
 			if parsed.Route == nil {
 				continue

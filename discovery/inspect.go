@@ -88,7 +88,7 @@ func (w *watcher) look(i *inspection) (*snapshot, error) {
 	if err != nil {
 		return nil, err
 	}
-	s, err := newSnapshot(r, w.parser, i.old)
+	s, err := newSnapshot(r, w.rules, i.old)
 	if err == nil && s.id != i.id {
 		err = fmt.Errorf("%w: asked for %.12s, it is about %.12s", errNoContainer, i.id, s.id)
 	}

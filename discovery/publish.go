@@ -15,6 +15,7 @@ func (w *watcher) publish() {
 		w.synced = true
 	}
 	w.lookAround()
+	w.settle()
 	for key := range w.dirtyGroups {
 		if g := w.groups[key]; g != nil {
 			g.rebuild(w)
@@ -62,12 +63,8 @@ func (w *watcher) routes() []*route.Route {
 	if w.unordered || !w.ranked {
 		w.reorder()
 	}
-	static := w.static
-	if static == nil {
-		static = &staticSet{}
-	}
-	routes := make([]*route.Route, 0, len(static.routes)+len(w.order))
-	routes = append(routes, static.routes...)
+	routes := make([]*route.Route, 0, len(w.serving.routes)+len(w.order))
+	routes = append(routes, w.serving.routes...)
 	for _, r := range w.order {
 		routes = append(routes, r.Route)
 	}
@@ -110,10 +107,8 @@ func (w *watcher) problems() []label.Problem {
 			Fix: "see whether docker ps answers on that machine",
 		})
 	}
-	if w.static != nil {
-		all = append(all, w.static.problems...)
-	}
-	var rest []label.Problem
+	all = append(all, w.serving.problems...)
+	rest := w.bundles.problems()
 	for _, e := range w.entries {
 		if e.problem != (label.Problem{}) {
 			rest = append(rest, e.problem)

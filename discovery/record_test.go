@@ -319,6 +319,72 @@ newcomer is told by whom. One that runs goes before one that is stopped. Another
 		r.run("running", expose, "portway.host=second-life.test")
 		r.run("against-file", expose, "portway.host=nas.test")
 	}},
+	{"bundles", `Bundles are defined on any container, or in a file, and taken by name: in order, the route's own labels
+win. A name that nobody defines, and a definition with a mistake, reject who uses them: it may be a protection.
+Who defined a name first keeps it.`, func(r *recorder) {
+		expose := dockertest.Spec{Expose: []string{"80"}}
+		r.run("shared", dockertest.Spec{}, "portway.bundle.internal.tags=one,two", "portway.bundle.up.health.path=/up",
+			"portway.bundle.broken.tgas=x", "portway.bundle.site.host=site.test", "portway.bundle.tls.https=only")
+		r.run("user", expose, "portway.host=user.test", "portway.use=internal, up, tls",
+			"portway.api.host=api.user.test", "portway.api.use=internal", "portway.api.tags=own", "portway.bare.host=bare.user.test")
+		r.run("of-file", expose, "portway.host=of-file.test", "portway.use=up, from-file")
+		r.run("typo", expose, "portway.host=typo.test", "portway.use=internel", "portway.more.host=more.typo.test")
+		r.run("unknown", expose, "portway.host=unknown.test", "portway.use=nothing-like-it,")
+		r.run("broken", expose, "portway.host=broken.test", "portway.use=broken")
+		r.run("newcomer", expose, "portway.bundle.internal.tags=other", "portway.bundle.up.health.path=/up", "portway.host=newcomer.test", "portway.use=internal")
+		r.run("misspelt", expose, "portway.host=misspelt.test", "portway.bundel.internal.tags=x")
+		r.run("incomplete", expose, "portway.host=incomplete.test", "portway.bundle.internal=x")
+	}},
+	{"defaults", `Defaults count for all routes that do not say otherwise, bundles before them. (The port of a route, and
+what a detail is a detail of, are no matter of defaults.)`, func(r *recorder) {
+		expose := dockertest.Spec{Expose: []string{"80"}}
+		r.run("plain", expose, "portway.host=plain.test", "portway.bundle.mine.tags=bundle")
+		r.run("own", expose, "portway.host=own.test", "portway.tags=own", "portway.https=redirect")
+		r.run("bundle", expose, "portway.host=bundle.test", "portway.use=mine")
+		r.run("without", expose, "portway.host=without.test", "portway.defaults=false")
+	}},
+	{"default-host", `With the setting default-host, a container that is to be served and names no host gets one, made of its
+service. It is always one level below: neither "_" nor a dot of a name is in it.`, func(r *recorder) {
+		expose := dockertest.Spec{Expose: []string{"80"}}
+		for i := range 2 {
+			r.run(fmt.Sprintf("blog-web_app-%d", i+1), dockertest.Spec{Expose: []string{"80"}, Labels: dockertest.Compose("blog", "web_app", i+1, nil)}, "portway.enable=true")
+		}
+		r.run("My.Tool_1", expose, "portway.enable=true")
+		r.run("with-port", expose, "portway.port=8080", "portway.tags=x")
+		r.run("with-host", expose, "portway.enable=true", "portway.host=own.test")
+		r.run("named", expose, "portway.enable=true", "portway.api.host=api.test")
+		r.run("guarded", expose, "portway.tags=x", "portway.api.host=guarded.test")
+		r.run("bundle-only", expose, "portway.bundle.x.tags=y")
+		r.run("unlabelled", expose)
+		r.run("_", expose, "portway.enable=true")
+	}},
+	{"default-host-container", `With {container} in it, each replica is a site of its own. A container without what the rule needs is
+told.`, func(r *recorder) {
+		for i := range 2 {
+			r.run(fmt.Sprintf("blog-web-%d", i+1), dockertest.Spec{Expose: []string{"80"}, Labels: dockertest.Compose("blog", "web", i+1, nil)}, "portway.enable=true")
+		}
+		r.run("alone", dockertest.Spec{Expose: []string{"80"}}, "portway.enable=true")
+	}},
+	{"enable", `A container can opt out, whatever else its labels say, and switch off one of its routes. Without a default
+host, enable alone lacks one.`, func(r *recorder) {
+		expose := dockertest.Spec{Expose: []string{"80"}}
+		r.run("out", expose, "portway.enable=false", "portway.host=out.test", "portway.hots=out.test", "portway.bundle.x.tags=y")
+		r.run("half", expose, "portway.host=half.test", "portway.api.host=api.half.test", "portway.api.enable=false")
+		r.run("on", expose, "portway.host=on.test", "portway.enable=true", "portway.api.host=api.on.test", "portway.api.enable=true")
+		r.run("alone", expose, "portway.enable=true")
+		r.run("maybe", expose, "portway.host=maybe.test", "portway.enable=no")
+		r.run("user", expose, "portway.host=user.test", "portway.use=x")
+	}},
+	{"constraint", `With constraints, only containers whose labels fulfil all of them are this instance's. Others are
+invisible: no routes, no Problems, no bundles.`, func(r *recorder) {
+		expose := dockertest.Spec{Expose: []string{"80"}}
+		r.run("blue", expose, "team=blue", "portway.host=blue.test")
+		r.run("green", expose, "team=green", "portway.host=green.test")
+		r.run("none", expose, "portway.hots=none.test", "portway.bundle.x.tags=y")
+		r.run("blue-internal", expose, "team=blue", "internal=", "portway.host=internal.test")
+		r.run("blue-old", expose, "team=blue", "stage=old", "portway.host=old.test")
+		r.run("blue-new", expose, "team=blue", "stage=new", "portway.host=new.test", "portway.use=x")
+	}},
 	{"garbage-for-one", `An engine that answers garbage about one container leaves out only that one, and the Problem says so.
 (sick.json is not recorded.)`, func(r *recorder) {
 		r.run("well", dockertest.Spec{Expose: []string{"80"}}, "portway.host=well.test")

@@ -2,7 +2,6 @@ package discovery
 
 import (
 	"bytes"
-	"cmp"
 	"errors"
 	"fmt"
 	"io"
@@ -16,53 +15,78 @@ import (
 	"portway/route"
 )
 
-// staticRoute is one route of a file, as written.
+// staticRoute is one route of a file, as written. It is never changed.
 type staticRoute struct {
-	name      string
-	signature string       // all that is written: equal for equal routes
-	route     *route.Route // nil if it is rejected
+	id, name  string
+	signature string // all that is written: equal for equal routes
+	draft     route.Draft
+	upstreams []route.Upstream
+	broken    bool                    // its problems are among those of the file
+	line      func(option string) int // where it is written, or 0 if that is reported already
 }
+
+// said is what a file says.
+type said struct {
+	source   string // for people, for example routes/nas.yaml
+	routes   []*staticRoute
+	bundles  []route.Bundle
+	problems []lineProblem
+}
+
+// Words at the top of a file that name no route.
+const (
+	bundlesWord  = "bundles"
+	defaultsWord = "defaults"
+)
 
 // toOption is the one option that only static routes have: where the origins are.
 const toOption = "to"
 
 // reader reads a static file.
 type reader struct {
-	parser *route.Parser
-	source string // the file for people, for example routes/nas.yaml
-	id     string // start of the IDs of its routes
-
-	routes   []*staticRoute
-	problems []lineProblem
+	said
+	parser   *route.Parser
+	id       string // start of the IDs of its routes
+	bodies   []body
+	defaults label.Values
+	broken   bool // the defaults are
 }
+
+// body is a route that is still to be read, since defaults may come after it.
+type body struct{ name, options *yaml.Node }
 
 type lineProblem struct {
 	line int
 	label.Problem
 }
 
-// parseFile reads routes from YAML like
+// readText reads routes from YAML like
 //
 //	nas:
 //	  host: nas.example.com
 //	  to: [http://192.168.1.10:5000]
 //
 // where the options are those of labels; a dot may be written as a nested map,
-// a list as a list. ok is false if the file as a whole cannot be read, so that
-// nothing is known about its routes.
-func parseFile(p *route.Parser, source, id string, text []byte) (routes []*staticRoute, problems []label.Problem, ok bool) {
-	r := &reader{parser: p, source: source, id: id}
+// a list as a list. Beside routes there can be defaults for all of them, and
+// bundles. ok is false if the file as a whole cannot be read, so that nothing is
+// known about its routes.
+func readText(p *route.Parser, source, id string, text []byte) (all said, ok bool) {
+	r := &reader{said: said{source: source}, parser: p, id: id}
 	decoder := yaml.NewDecoder(bytes.NewReader(text))
 	for {
 		var document yaml.Node
 		switch err := decode(decoder, &document); {
 		case errors.Is(err, io.EOF):
-			return r.routes, r.sorted(), true
+			for _, b := range r.bodies {
+				r.route(b.name, b.options)
+			}
+			return r.said, true
 		case err != nil:
-			return nil, []label.Problem{{
+			r.problems = []lineProblem{{0, label.Problem{
 				Source: source, Why: "is no YAML: " + strings.TrimPrefix(oneLine(err), "yaml: "),
 				Fix: "correct it; until then, what it said before stays in force",
-			}}, false
+			}}}
+			return r.said, false
 		}
 		r.document(&document)
 	}
@@ -88,16 +112,6 @@ func (r *reader) reportAt(line int, p label.Problem) {
 	r.problems = append(r.problems, lineProblem{line, p})
 }
 
-// sorted returns all problems as one finds them when reading the file.
-func (r *reader) sorted() []label.Problem {
-	slices.SortStableFunc(r.problems, func(a, b lineProblem) int { return cmp.Compare(a.line, b.line) })
-	var all []label.Problem
-	for _, p := range r.problems {
-		all = append(all, p.Problem)
-	}
-	return all
-}
-
 func (r *reader) document(document *yaml.Node) {
 	if len(document.Content) == 0 {
 		return
@@ -111,16 +125,20 @@ func (r *reader) document(document *yaml.Node) {
 		return
 	}
 	for i := 0; i+1 < len(top.Content); i += 2 {
-		name, body := top.Content[i], follow(top.Content[i+1])
+		name, options := top.Content[i], follow(top.Content[i+1])
 		switch {
 		case name.Value == "" || strings.Trim(name.Value, "abcdefghijklmnopqrstuvwxyz0123456789-") != "":
 			r.report(name, "", label.Quote(name.Value)+" cannot name a route", "use a-z, 0-9 and -")
-		case slices.ContainsFunc(r.routes, func(s *staticRoute) bool { return s.name == name.Value }):
+		case slices.ContainsFunc(r.bodies, func(b body) bool { return b.name.Value == name.Value }):
 			r.report(name, "", "the route "+name.Value+" is there twice in this file", "give one of them another name")
-		case body.Kind != yaml.MappingNode:
+		case name.Value == defaultsWord:
+			r.readDefaults(name, options)
+		case name.Value == bundlesWord:
+			r.readBundles(name, options)
+		case options.Kind != yaml.MappingNode:
 			r.report(name, "", "the route "+name.Value+" has no options", "give it a host and a to")
 		default:
-			r.route(name, body)
+			r.bodies = append(r.bodies, body{name, options})
 		}
 	}
 }
@@ -136,8 +154,7 @@ func follow(n *yaml.Node) *yaml.Node {
 // route reads one route.
 func (r *reader) route(name, body *yaml.Node) {
 	before := len(r.problems)
-	o := options{reader: r, name: name.Value, values: make(label.Values), nodes: make(map[string]*yaml.Node)}
-	o.add("", body, 0)
+	o := r.options(name.Value, body)
 	upstreams := o.origins(name)
 	for _, option := range []string{"port", "scheme", "network"} {
 		if n := o.nodes[option]; n != nil {
@@ -145,27 +162,91 @@ func (r *reader) route(name, body *yaml.Node) {
 			delete(o.values, option)
 		}
 	}
-	s := &staticRoute{name: name.Value, signature: fmt.Sprint(o.values, upstreams)}
-	r.routes = append(r.routes, s)
-
-	parsed := r.parser.Values(r.source, name.Value, o.key, o.values)
-	for _, p := range parsed.Problems {
-		option := strings.TrimPrefix(p.Key, name.Value+".")
-		line := name.Line
-		if n := o.nodes[option]; n != nil {
-			line = n.Line
-			if _, read := o.values[option]; !read {
-				continue // it is there, if not as text, and reported
-			}
-		}
-		r.reportAt(line, p)
+	s := &staticRoute{
+		id: r.id + "/" + name.Value, name: name.Value, signature: fmt.Sprint(o.values, upstreams, r.defaults), upstreams: upstreams,
+		draft: r.parser.ReadValues(r.source, name.Value, o.key, o.values, r.defaults),
+		line:  func(option string) int { return o.line(name, option) },
 	}
-	if len(r.problems) > before || parsed.Route == nil {
+	if s.draft.Off() {
 		return
 	}
-	made := *parsed.Route
-	made.ID, made.Name, made.Upstreams = r.id+"/"+name.Value, name.Value, upstreams
-	s.route = &made
+	s.broken = r.broken || len(r.problems) > before
+	r.routes = append(r.routes, s)
+}
+
+// line tells where an option is written, or a route of that name if it is not; 0 if
+// it could not be read, and that is reported.
+func (o *options) line(name *yaml.Node, option string) int {
+	n := o.nodes[option]
+	if n == nil {
+		return name.Line
+	}
+	if _, read := o.values[option]; !read {
+		return 0
+	}
+	return n.Line
+}
+
+// readDefaults reads what counts for all routes of the file. Without them nothing
+// of it can be served, since they may protect it.
+func (r *reader) readDefaults(name, body *yaml.Node) {
+	values, ok := r.shared(name, body, defaultsWord, "write options, for example defaults: {compress: true}")
+	if ok {
+		r.defaults = values
+		return
+	}
+	r.broken = true
+	r.report(name, defaultsWord, "has a mistake, so that no route of this file is served otherwise than before", "correct it")
+}
+
+// readBundles reads what routes anywhere can take by the option use.
+func (r *reader) readBundles(name, all *yaml.Node) {
+	if all.Kind != yaml.MappingNode {
+		r.report(name, "", "bundles has no bundle", "write it like bundles: {internal: {ip.allow: private}}")
+		return
+	}
+	for i := 0; i+1 < len(all.Content); i += 2 {
+		name, body := all.Content[i], follow(all.Content[i+1])
+		switch key := bundlesWord + "." + name.Value; {
+		case !label.ValidName(name.Value):
+			r.report(name, "", label.Quote(name.Value)+" cannot name a bundle", "use a-z, 0-9 and -")
+		case slices.ContainsFunc(r.bundles, func(b route.Bundle) bool { return b.Name == name.Value }):
+			r.report(name, key, "is there twice in this file", "give one of them another name")
+		default:
+			b := route.Bundle{Name: name.Value, Source: fmt.Sprintf("%s:%d", r.source, name.Line)}
+			var ok bool
+			b.Values, ok = r.shared(name, body, key, "write options, for example "+key+": {ip.allow: private}")
+			b.Broken = !ok
+			r.bundles = append(r.bundles, b)
+		}
+	}
+}
+
+// shared reads options that count for several routes. ok is false if there is a
+// mistake, which is reported.
+func (r *reader) shared(name, body *yaml.Node, key, fix string) (values label.Values, ok bool) {
+	if body.Kind != yaml.MappingNode {
+		r.report(name, key, "has no options", fix)
+		return nil, false
+	}
+	before := len(r.problems)
+	o := r.options(key, body)
+	if n := o.nodes[toOption]; n != nil {
+		r.report(n, o.key(toOption), "is what each route says for itself", "remove it here, and give it to the routes")
+	}
+	for _, p := range r.parser.CheckShared(r.source, o.key, o.values) {
+		if line := o.line(name, strings.TrimPrefix(p.Key, key+".")); line > 0 {
+			r.reportAt(line, p)
+		}
+	}
+	return o.values, len(r.problems) == before
+}
+
+// options reads the options below key.
+func (r *reader) options(key string, body *yaml.Node) *options {
+	o := &options{reader: r, name: key, values: make(label.Values), nodes: make(map[string]*yaml.Node)}
+	o.add("", body, 0)
+	return o
 }
 
 // options collects what is written for one route.

@@ -1,6 +1,7 @@
 package discovery
 
 import (
+	"errors"
 	"net"
 	"path/filepath"
 	"slices"
@@ -20,13 +21,31 @@ type tagged struct {
 func (m *tagged) Labels(s *label.Set) {
 	s.List(&m.tags, "tags", "Tags.")
 	s.String(&m.path, "health.path", "", "Path.")
+	s.Check("health.path", func() error {
+		if slices.Contains(m.tags, "no-health") {
+			return errors.New("goes not with the tag no-health")
+		}
+		return nil
+	})
+}
+
+func taggedWatcher() *watcher {
+	return newWatcher(Config{Middleware: func() []label.Binder { return []label.Binder{&tagged{}} }}, func(*route.Table) {})
+}
+
+// serveFile gives what comes of a single static file; ok is false if it cannot be
+// read at all.
+func serveFile(w *watcher, text string) (got staticRoutes, ok bool) {
+	said, ok := readText(w.rules.parser, "f", "file:f", []byte(text))
+	w.onStatic(&staticSet{files: []staticFile{{said: said}}, bundles: said.bundles})
+	w.settle()
+	return w.serving, ok
 }
 
 // Maps stand for dots, lists for commas, and anchors for what they name; text
 // stays as it is written, whatever YAML takes it for.
 func TestStaticValues(t *testing.T) {
 	t.Parallel()
-	p := route.NewParser(func() []label.Binder { return []label.Binder{&tagged{}} })
 	for _, c := range []struct {
 		yaml, path string
 		tags       []string
@@ -40,12 +59,12 @@ func TestStaticValues(t *testing.T) {
 		{"health:\n  path: |-\n   /up", "/up", nil},
 	} {
 		text := "r:\n host: r.test\n to: http://192.0.2.1\n " + c.yaml + "\n"
-		routes, problems, _ := parseFile(p, "f", "file:f", []byte(text))
-		if len(routes) != 1 || routes[0].route == nil {
-			t.Errorf("%s: %v", text, problems)
+		got, _ := serveFile(taggedWatcher(), text)
+		if len(got.routes) != 1 {
+			t.Errorf("%s: %v", text, got.problems)
 			continue
 		}
-		m := routes[0].route.Middleware[0].(*tagged)
+		m := got.routes[0].Middleware[0].(*tagged)
 		if m.path != c.path || !slices.Equal(m.tags, c.tags) {
 			t.Errorf("%s: %+v", text, m)
 		}
@@ -62,12 +81,12 @@ func TestStaticValues(t *testing.T) {
 		{"health: {pth: /a}", "f:4: r.health.pth: unknown option; did you mean r.health.path?"},
 	} {
 		text := "r:\n host: r.test\n to: http://192.0.2.1\n " + c.yaml + "\n"
-		routes, problems, ok := parseFile(p, "f", "file:f", []byte(text))
+		got, ok := serveFile(taggedWatcher(), text)
 		all := ""
-		for _, p := range problems {
+		for _, p := range got.problems {
 			all += p.String() + "\n"
 		}
-		if !ok || len(routes) != 1 || routes[0].route != nil || !strings.Contains(all, c.want) {
+		if !ok || len(got.routes) != 0 || !strings.Contains(all, c.want) {
 			t.Errorf("%s: %v; want %q, got:\n%s", text, ok, c.want, all)
 		}
 	}
@@ -121,26 +140,25 @@ func FuzzStaticFile(f *testing.F) {
 	} {
 		f.Add([]byte(text))
 	}
-	p := route.NewParser(func() []label.Binder { return []label.Binder{&tagged{}} })
 	f.Fuzz(func(t *testing.T, text []byte) {
-		routes, problems, _ := parseFile(p, "f", "file:f", text)
-		for _, r := range routes {
-			if r.route == nil {
-				if len(problems) == 0 {
-					t.Errorf("route %q is rejected without a word", r.name)
-				}
-				continue
+		w := taggedWatcher()
+		got, _ := serveFile(w, string(text))
+		for id, r := range w.files {
+			if r.route == nil && len(got.problems) == 0 {
+				t.Errorf("route %q is rejected without a word", id)
 			}
-			if len(r.route.Hosts) == 0 || len(r.route.Upstreams) == 0 {
-				t.Errorf("a route without host or upstream: %+v", r.route)
+		}
+		for _, r := range got.routes {
+			if len(r.Hosts) == 0 || len(r.Upstreams) == 0 {
+				t.Errorf("a route without host or upstream: %+v", r)
 			}
-			for _, u := range r.route.Upstreams {
+			for _, u := range r.Upstreams {
 				if _, _, err := net.SplitHostPort(u.Address); err != nil && !filepath.IsAbs(u.Address) {
 					t.Errorf("upstream %+v: %v", u, err)
 				}
 			}
 		}
-		for _, p := range problems {
+		for _, p := range got.problems {
 			if p.Why == "" || p.Source == "" {
 				t.Errorf("a problem that says nothing: %+v", p)
 			}

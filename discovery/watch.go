@@ -12,14 +12,14 @@ import (
 
 // watcher is the state of Watch. Only the goroutine in run touches it.
 type watcher struct {
-	cfg    Config
-	log    *slog.Logger
-	emit   func(*route.Table)
-	parser *route.Parser
-	host   string   // of the engine, for people
-	hints  []string // what may be the ID of our own container
-	ctx    context.Context
-	tasks  sync.WaitGroup
+	cfg   Config
+	log   *slog.Logger
+	emit  func(*route.Table)
+	rules *rules
+	host  string   // of the engine, for people
+	hints []string // what may be the ID of our own container
+	ctx   context.Context
+	tasks sync.WaitGroup
 
 	entries     map[string]*entry
 	groups      map[string]*group
@@ -35,7 +35,12 @@ type watcher struct {
 	settled bool          // listed, or known to be out of reach
 	synced  bool          // all containers have been inspected once
 
-	static *staticSet // nil until the folder has been read
+	bundles *bundles
+
+	static  *staticSet           // nil until the folder has been read
+	files   map[string]*resolved // its routes, by ID
+	serving staticRoutes         // what comes of it
+	newSet  bool                 // and nothing has come of it yet
 
 	order     []*groupRoute // routes of containers, who was there first
 	unordered bool          // there are others than in order
@@ -59,7 +64,9 @@ func newWatcher(cfg Config, emit func(*route.Table)) *watcher {
 	}
 	w := &watcher{
 		cfg: cfg, log: cfg.Logger, emit: emit,
-		parser:      route.NewParser(cfg.Middleware),
+		rules:       &rules{parser: route.NewParser(cfg.Middleware).WithDefaults(cfg.Defaults), only: cfg.Only, host: cfg.DefaultHost},
+		bundles:     newBundles(),
+		files:       make(map[string]*resolved),
 		host:        "at an unknown address",
 		entries:     make(map[string]*entry),
 		groups:      make(map[string]*group),
@@ -91,7 +98,7 @@ func (w *watcher) run(ctx context.Context) error {
 	var fromFiles chan *staticSet
 	if w.cfg.Static != "" {
 		fromFiles = make(chan *staticSet)
-		f := newFolder(w.cfg.Static, w.parser, w.cfg.Quiet, w.cfg.MaxDelay, w.log)
+		f := newFolder(w.cfg.Static, w.rules.parser, w.cfg.Quiet, w.cfg.MaxDelay, w.log)
 		w.tasks.Go(func() { f.run(ctx, fromFiles) })
 	} else {
 		w.static = &staticSet{}
@@ -110,7 +117,7 @@ func (w *watcher) run(ctx context.Context) error {
 		case i := <-w.inspections.done:
 			w.onInspected(i)
 		case s := <-fromFiles:
-			w.static, w.dirty = s, true
+			w.onStatic(s)
 			w.emits.hurry(time.Now())
 		case <-timer.C:
 			w.onTime(time.Now())

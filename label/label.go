@@ -38,7 +38,17 @@ func Key(route, option string) string {
 // Problem, the caller must not use what the binders hold. key turns an option's
 // name back into what the user wrote (for example "portway.api.host").
 func Parse(source string, key func(option string) string, values Values, binders ...Binder) []Problem {
-	s := &Set{source: source, key: key, values: values}
+	return parse(&Set{source: source, key: key, values: values}, binders)
+}
+
+// ParsePart is Parse for values that are only part of what will be said about a
+// route: it does not ask for the options that others Need, nor do Checks hold them
+// against each other.
+func ParsePart(source string, key func(option string) string, values Values, binders ...Binder) []Problem {
+	return parse(&Set{source: source, key: key, values: values, part: true}, binders)
+}
+
+func parse(s *Set, binders []Binder) []Problem {
 	s.bind(binders)
 	s.reportUnknown()
 	sortProblems(s.problems)

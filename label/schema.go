@@ -78,7 +78,7 @@ func (c *Schema) Group(source string, labels map[string]string) (map[string]Valu
 			})
 		case !dotted || c.isFirstWord(first):
 			put("", rest, value)
-		case !validName(first):
+		case !ValidName(first):
 			problems = append(problems, c.badName(source, key, first, option))
 		default:
 			put(first, option, value)
@@ -153,7 +153,7 @@ func (c *Schema) correct(rest string) string {
 	if near := c.Nearest(rest); near != "" {
 		return near
 	}
-	if name, option, ok := strings.Cut(rest, "."); ok && validName(name) {
+	if name, option, ok := strings.Cut(rest, "."); ok && ValidName(name) {
 		if near := c.Nearest(option); near != "" {
 			return name + "." + near
 		}
@@ -167,7 +167,7 @@ func (c *Schema) badName(source, key, name, option string) Problem {
 		Why: Quote(name) + " cannot name a route",
 		Fix: "use a-z, 0-9 and - for a route's name",
 	}
-	if better := strings.Trim(fold(name), "-"); validName(better) && !c.isFirstWord(better) {
+	if better := strings.Trim(fold(name), "-"); ValidName(better) && !c.isFirstWord(better) {
 		if near := c.Nearest(option); near != "" {
 			p.Fix += "; did you mean " + Key(better, near) + "?"
 		}
@@ -217,14 +217,14 @@ func (c *Schema) dotted() []string {
 	return slices.DeleteFunc(c.names(), func(n string) bool { return !strings.Contains(n, ".") })
 }
 
-// validName tells whether word can name a route.
-func validName(word string) bool {
+// ValidName tells whether word can name a route, or a bundle.
+func ValidName(word string) bool {
 	return word != "" && strings.Trim(word, "abcdefghijklmnopqrstuvwxyz0123456789-") == ""
 }
 
 func validOption(name string) bool {
 	for word := range strings.SplitSeq(name, ".") {
-		if !validName(word) {
+		if !ValidName(word) {
 			return false
 		}
 	}

@@ -18,13 +18,19 @@ const maxSecret = 1 << 20
 // resolveSecret gives the value behind file:PATH or env:NAME, or value itself.
 // Its errors name the file or variable and nothing else.
 func resolveSecret(value string) (string, error) {
-	if path, ok := strings.CutPrefix(value, "file:"); ok {
-		return secretFile(strings.TrimSpace(path))
+	if path, ok := SecretFile(value); ok {
+		return secretFile(path)
 	}
 	if name, ok := strings.CutPrefix(value, "env:"); ok {
 		return secretEnv(strings.TrimSpace(name))
 	}
 	return value, nil
+}
+
+// SecretFile tells which file the value of a Secret option says to read, if any.
+func SecretFile(value string) (path string, ok bool) {
+	path, ok = strings.CutPrefix(value, "file:")
+	return strings.TrimSpace(path), ok
 }
 
 func secretEnv(name string) (string, error) {

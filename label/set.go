@@ -18,6 +18,7 @@ type Set struct {
 	source   string
 	key      func(option string) string
 	values   Values
+	part     bool // see ParsePart
 	problems []Problem
 }
 
@@ -140,7 +141,7 @@ func (s *Set) Check(name string, check func() error) {
 	if i < 0 {
 		panic(fmt.Sprintf("label: option %q is checked before it is bound", name))
 	}
-	if !s.given(name) || len(s.problems) > 0 {
+	if s.part || !s.given(name) || len(s.problems) > 0 {
 		return
 	}
 	if err := check(); err != nil {
@@ -181,7 +182,7 @@ func (s *Set) read(o Option, parse func(value string) error) {
 	if !given {
 		return
 	}
-	if len(o.Needs) > 0 && !slices.ContainsFunc(o.Needs, s.given) {
+	if !s.part && len(o.Needs) > 0 && !slices.ContainsFunc(o.Needs, s.given) {
 		others := make([]string, len(o.Needs))
 		for i, other := range o.Needs {
 			others[i] = s.key(other)

@@ -3,6 +3,7 @@ package route
 import (
 	"maps"
 	"slices"
+	"strings"
 
 	"portway/label"
 )
@@ -12,6 +13,10 @@ import (
 type Parser struct {
 	middleware func() []label.Binder
 	schema     *label.Schema
+	own        map[string]bool     // the options of Options
+	needs      map[string][]string // what options need, see label.Needs
+	secrets    []string            // the options that are secret
+	defaults   label.Values        // for all routes
 }
 
 // NewParser makes a Parser that knows Options and what middleware binds.
@@ -20,8 +25,28 @@ func NewParser(middleware func() []label.Binder) *Parser {
 	if middleware == nil {
 		middleware = func() []label.Binder { return nil }
 	}
-	binders := append([]label.Binder{&Options{}}, middleware()...)
-	return &Parser{middleware: middleware, schema: label.Describe(binders...)}
+	binders := append([]label.Binder{&Options{}, &sharing{}}, middleware()...)
+	p := &Parser{middleware: middleware, schema: label.Describe(binders...), own: make(map[string]bool), needs: make(map[string][]string)}
+	for _, o := range label.Describe(&Options{}).Options() {
+		p.own[o.Name] = true
+	}
+	for _, o := range p.schema.Options() {
+		if len(o.Needs) > 0 {
+			p.needs[o.Name] = o.Needs
+		}
+		if o.Secret {
+			p.secrets = append(p.secrets, o.Name)
+		}
+	}
+	return p
+}
+
+// WithDefaults returns a Parser that gives values to all routes which do not say
+// otherwise. See CheckShared.
+func (p *Parser) WithDefaults(values label.Values) *Parser {
+	with := *p
+	with.defaults = values
+	return &with
 }
 
 // Parsed is what labels or a file say about one route.
@@ -29,64 +54,82 @@ type Parsed struct {
 	Name     string          // the route's name; empty for a container's default route
 	Options  Options         // what is needed to find its upstreams
 	Problems []label.Problem // why it is rejected, if it is
+	Files    []string        // that its secrets were read from
 
-	// Route has Source, Hosts, Path, HTTPS and Middleware set; ID, Name and
-	// Upstreams are the caller's to add. It is nil if the route is rejected:
-	// serving it could mean serving it without a protection that was asked for.
+	// Route has all set but ID, Name and Upstreams, which are the caller's to add.
+	// It is nil if the route is rejected: serving it could mean serving it without
+	// a protection that was asked for.
 	Route *Route
 }
 
 // Schema lists every option that p knows.
 func (p *Parser) Schema() *label.Schema { return p.schema }
 
-// Labels reads all routes of one container, sorted by name; labels of others
-// are ignored, so that a container without labels for Portway has no routes.
-//
-// problems tells about labels for which it is not clear to which route they
-// belong (a misspelt prefix, a route without host): as each may be a misspelt
-// protection, all routes of the container are rejected then.
+// Labels reads and parses all routes of one container, see Read, where there are no
+// bundles but its own.
 func (p *Parser) Labels(source string, labels map[string]string) (routes []Parsed, problems []label.Problem) {
-	groups, problems := p.schema.Group(source, labels)
-	for _, name := range slices.Sorted(maps.Keys(groups)) {
-		key := func(option string) string { return label.Key(name, option) }
-		r := p.parse(source, name, key, groups[name])
-		if !p.namesHost(groups[name]) {
-			problems = append(problems, p.noHost(source, name, groups))
-		}
-		routes = append(routes, r)
+	w := p.Read(source, labels, nil)
+	for i := range w.Drafts {
+		routes = append(routes, p.Parse(&w.Drafts[i], w.bundle))
 	}
-	if len(problems) > 0 {
-		for i := range routes {
-			routes[i].Route = nil
-		}
-	}
-	return routes, problems
+	return routes, w.Problems
 }
 
-// Values reads one route from a static file. key turns an option's name into
-// what the user wrote.
+// bundle finds a bundle among those that the same container defines.
+func (w *Written) bundle(name string) InForce {
+	for _, b := range w.Bundles {
+		if b.Name == name && !b.Broken {
+			return InForce{Values: b.Values, Source: b.Source}
+		}
+	}
+	return InForce{Why: "which this container does not define"}
+}
+
+// Values reads and parses one route of a static file, see ReadValues, where there
+// are no bundles.
 func (p *Parser) Values(source, name string, key func(option string) string, values label.Values) Parsed {
-	r := p.parse(source, name, key, values)
-	if !p.namesHost(values) {
-		r.Route = nil
-		r.Problems = append(r.Problems, label.Problem{
-			Source: source, Key: key(hostOption), Why: "is missing", Fix: "add a host for the route, for example app.example.com",
-		})
-	}
-	return r
+	d := p.ReadValues(source, name, key, values, nil)
+	return p.Parse(&d, (&Written{}).bundle)
 }
 
-func (p *Parser) parse(source, name string, key func(string) string, values label.Values) Parsed {
-	r := Parsed{Name: name}
+// Parse makes the route of d. bundle tells what counts for each bundle that d uses.
+func (p *Parser) Parse(d *Draft, bundle func(name string) InForce) Parsed {
+	r := Parsed{Name: d.Name}
+	layers, problems, complete := p.layers(d, bundle)
+	values, from := p.merge(d, layers)
 	middleware := p.middleware()
-	r.Problems = label.Parse(source, key, values, append([]label.Binder{&r.Options}, middleware...)...)
-	if len(r.Problems) == 0 && len(r.Options.Hosts) > 0 {
+	r.Problems = label.Parse(d.source, d.key, values, append([]label.Binder{&r.Options, &sharing{}}, middleware...)...)
+	good := len(r.Problems) == 0 && complete && !d.rejected
+	for option, where := range from {
+		for i := range r.Problems {
+			if p := &r.Problems[i]; p.Key == d.key(option) {
+				p.Why = "from " + where + ": " + p.Why
+			}
+		}
+	}
+	r.Problems = append(r.Problems, problems...)
+	if d.fault != (label.Problem{}) {
+		r.Problems = append(r.Problems, d.fault)
+	}
+	r.Files = p.files(values)
+	if good && len(r.Options.Hosts) > 0 {
 		r.Route = &Route{
-			Source: source, Hosts: r.Options.Hosts, Path: r.Options.Path, HTTPS: r.Options.HTTPS,
+			Source: d.source, Hosts: r.Options.Hosts, Path: r.Options.Path, HTTPS: r.Options.HTTPS,
 			Role: r.Options.Role, Share: r.Options.Share, Middleware: middleware,
 		}
 	}
 	return r
+}
+
+// files lists the files that secrets are in.
+func (p *Parser) files(values label.Values) []string {
+	var all []string
+	for _, option := range p.secrets {
+		if path, ok := label.SecretFile(values[option]); ok {
+			all = append(all, path)
+		}
+	}
+	return all
 }
 
 // namesHost tells whether the user gave a host, even one that is misspelt and
@@ -104,7 +147,12 @@ func (p *Parser) namesHost(values label.Values) bool {
 // probably had in mind.
 func (p *Parser) noHost(source, name string, groups map[string]label.Values) label.Problem {
 	key := label.Key(name, hostOption)
+	given := slices.Sorted(maps.Keys(groups[name]))[0]
 	problem := label.Problem{Source: source, Key: key, Why: "is missing", Fix: "add it, for example " + key + ": app.example.com"}
+	if option, known := p.bundled(given); known && label.Nearest(name, []string{bundleWord}) != "" {
+		problem.Fix = "did you mean " + label.Key(bundleWord, option) + "?"
+		return problem
+	}
 	others := slices.DeleteFunc(slices.Sorted(maps.Keys(groups)), func(other string) bool { return !p.namesHost(groups[other]) })
 	if len(others) == 0 {
 		return problem
@@ -113,8 +161,17 @@ func (p *Parser) noHost(source, name string, groups map[string]label.Values) lab
 	if near := label.Nearest(name, others); near != "" {
 		meant = near
 	}
-	given := slices.Sorted(maps.Keys(groups[name]))[0]
 	problem.Why = "is missing, so that " + label.Key(name, given) + " belongs to no route, and no route of this container is served"
 	problem.Fix = "add it, or did you mean " + label.Key(meant, given) + "?"
 	return problem
+}
+
+// bundled tells whether what follows a route's name is rather the name of a bundle
+// and an option.
+func (p *Parser) bundled(rest string) (corrected string, ok bool) {
+	name, option, dotted := strings.Cut(rest, ".")
+	if near := p.schema.Nearest(option); dotted && near != "" && p.schema.Nearest(rest) != rest {
+		return name + "." + near, true
+	}
+	return "", false
 }
