@@ -44,7 +44,7 @@ func (s *stage) appear(cs ...*fakeContainer) {
 }
 
 func (s *stage) disappear(c *fakeContainer) {
-	s.fakeEngine.remove(c)
+	s.remove(c)
 	s.event(c, events.ActionDestroy)
 	time.Sleep(time.Second)
 	synctest.Wait()

@@ -62,10 +62,7 @@ func FuzzConstraint(f *testing.F) {
 		if err != nil {
 			return
 		}
-		contrary := "!" + strings.TrimSpace(text)
-		if strings.HasPrefix(contrary, "!!") {
-			contrary = contrary[2:]
-		}
+		contrary := strings.TrimPrefix("!"+strings.TrimSpace(text), "!!")
 		d, err := ParseConstraint([]string{contrary})
 		if err != nil {
 			t.Fatalf("%q is taken, and %q is not: %v", text, contrary, err)

@@ -42,8 +42,8 @@ func Parse(source string, key func(option string) string, values Values, binders
 }
 
 // ParsePart is Parse for values that are only part of what will be said about a
-// route: it does not ask for the options that others Need, nor do Checks hold them
-// against each other.
+// route: it does not ask for the options that others Need, Checks do not hold them
+// against each other, and secrets are not read from where they are.
 func ParsePart(source string, key func(option string) string, values Values, binders ...Binder) []Problem {
 	return parse(&Set{source: source, key: key, values: values, part: true}, binders)
 }

@@ -192,6 +192,9 @@ func (s *Set) read(o Option, parse func(value string) error) {
 		})
 		return
 	}
+	if _, inFile := SecretFile(value); o.Secret && s.part && (inFile || strings.HasPrefix(value, "env:")) {
+		return // whoever has the whole will see
+	}
 	if o.Secret {
 		secret, err := resolveSecret(value)
 		if err != nil {

@@ -80,7 +80,7 @@ func (p *Parser) Read(source string, labels map[string]string, defaultHost func(
 	for _, name := range slices.Sorted(maps.Keys(groups)) {
 		d := Draft{Name: name, source: source, key: func(option string) string { return label.Key(name, option) }, values: groups[name]}
 		d.Uses = uses(d.values)
-		if !p.namesHost(d.values) && !(told && name == "") {
+		if !p.namesHost(d.values) && (!told || name != "") {
 			w.Problems = append(w.Problems, p.noHost(source, name, groups))
 		}
 		w.Drafts = append(w.Drafts, d)

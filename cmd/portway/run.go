@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"os"
+	"strings"
 	"time"
 
 	"golang.org/x/sync/errgroup"
@@ -17,6 +18,7 @@ import (
 	"portway/certs"
 	"portway/discovery"
 	"portway/internal/service"
+	"portway/label"
 	"portway/proxy"
 	"portway/route"
 )
@@ -117,7 +119,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	})
 	g.Go(func() error { return manager.Run(life) })
 	g.Go(func() error {
-		return discovery.Watch(life, discovery.Config{Engine: engine, Static: r.staticRoutes(), Middleware: proxy.Binders, Logger: logger}, emit)
+		return discovery.Watch(life, r.discovery(engine, logger), emit)
 	})
 	if around.control != nil {
 		g.Go(func() error { return serveControl(asked, around.control, status, logger) })
@@ -141,6 +143,31 @@ func (r *runCmd) check(inv *invocation) error {
 		if _, err := os.Stat(r.ACMERoots); err != nil {
 			return &settingsError{[]string{fmt.Sprintf("%s: %v", inv.where("acme-roots"), err)}}
 		}
+	}
+	return r.checkShared(inv)
+}
+
+// discovery is where routes come from.
+func (r *runCmd) discovery(engine discovery.Engine, logger *slog.Logger) discovery.Config {
+	only, _ := discovery.ParseConstraint(r.Constraint) // see checkShared
+	return discovery.Config{
+		Engine: engine, Static: r.staticRoutes(), Middleware: proxy.Binders, Logger: logger,
+		Defaults: label.Values(r.Default), DefaultHost: r.DefaultHost.HostRule, Only: only,
+	}
+}
+
+// checkShared looks at what is said for all routes, and all containers.
+func (r *runCmd) checkShared(inv *invocation) error {
+	var lines []string
+	where := inv.where("default")
+	for _, p := range route.NewParser(proxy.Binders).CheckShared(where, strings.Clone, label.Values(r.Default)) {
+		lines = append(lines, p.String())
+	}
+	if _, err := discovery.ParseConstraint(r.Constraint); err != nil {
+		lines = append(lines, fmt.Sprintf("%s: %v", inv.where("constraint"), err))
+	}
+	if lines != nil {
+		return &settingsError{lines}
 	}
 	return nil
 }

@@ -46,6 +46,10 @@ type runCmd struct {
 	DockerKey  string `group:"sources" placeholder:"FILE" help:"Key of that client certificate (PEM)."`
 	Routes     string `group:"sources" placeholder:"FOLDER" help:"Folder of static route files (*.yaml). Without it, /etc/portway/routes is read if it exists."`
 
+	Default     routeOptions `group:"sources" placeholder:"OPTION=VALUE" help:"Option for all routes that do not say otherwise, such as compress=true; as a label, without portway. Give the flag several times, a line each in the variable, a list in the file. Default: none."`
+	DefaultHost hostRule     `group:"sources" placeholder:"HOST" help:"Host of containers that have labels for Portway and name no host, for example {service}.example.com; also {project} and {container}. Default: none."`
+	Constraint  []string     `group:"sources" placeholder:"LABEL" help:"Serve only containers with this Docker label: key=value, key, !key or !key=value; all must hold. Default: all containers."`
+
 	Storage       string `group:"certs" placeholder:"FOLDER" default:"${storage}" help:"Where certificates and keys are kept. Default: ${storage_doc}."`
 	Email         string `group:"certs" placeholder:"ADDRESS" help:"Contact address for the CA."`
 	ACMEDirectory string `name:"acme-directory" group:"certs" placeholder:"URL" help:"ACME directory of the CA. Default: Let's Encrypt."`
@@ -71,10 +75,13 @@ const (
 	defaultRoutes = "/etc/portway/routes"
 )
 
-// imageDefaults is set to "image" by the Dockerfile. It changes defaults only,
+// imageDefaults is set to imageDefaultsValue by the Dockerfile. It changes defaults only,
 // so that the settings file can still say otherwise; a PORTWAY_STORAGE set
 // there would win over the file.
-const imageDefaults = envPrefix + "DEFAULTS"
+const (
+	imageDefaults      = envPrefix + "DEFAULTS"
+	imageDefaultsValue = "image"
+)
 
 // defaults are the defaults that depend on where Portway runs, each with the
 // words that the docs use for it.
@@ -87,7 +94,7 @@ func defaults(env map[string]string) map[string]string {
 		"user":        "65532:65532",
 		"user_doc":    "65532:65532 in the image, else stay root",
 	}
-	if env[imageDefaults] == "image" {
+	if env[imageDefaults] == imageDefaultsValue {
 		return vars
 	}
 	vars["user"] = ""

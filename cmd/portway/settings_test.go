@@ -26,6 +26,7 @@ func settingsFile(t *testing.T, content string) string {
 func TestPrecedence(t *testing.T) {
 	t.Parallel()
 	drain := func(c *cli) any { return time.Duration(c.Run.Drain) }
+	routes := func(c *cli) any { return c.Run.Default }
 	for _, tc := range []struct {
 		name string
 		args []string
@@ -48,6 +49,10 @@ func TestPrecedence(t *testing.T) {
 		{"list by environment", nil, []string{"PORTWAY_HTTP=127.0.0.1:80, [::1]:80"}, "", func(c *cli) any { return c.Run.HTTP }, addresses{"127.0.0.1:80", "[::1]:80"}},
 		{"list by file", nil, nil, "http: [80, '127.0.0.1:8080']", func(c *cli) any { return c.Run.HTTP }, addresses{":80", "127.0.0.1:8080"}},
 		{"off is an empty list", nil, nil, "http: off", func(c *cli) any { return c.Run.HTTP }, addresses(nil)},
+		{"defaults by flags", []string{"--default=compress=true", "--default=ip.allow=192.0.2.1, private"}, nil, "", routes, routeOptions{"compress": "true", "ip.allow": "192.0.2.1, private"}},
+		{"defaults by environment", nil, []string{"PORTWAY_DEFAULT=portway.compress = true\n\n  ip.allow=192.0.2.1,private"}, "default: [https=only]", routes, routeOptions{"compress": " true", "ip.allow": "192.0.2.1,private"}},
+		{"defaults by file", nil, nil, "default: [compress=true, 'ip.allow=192.0.2.1,private']", routes, routeOptions{"compress": "true", "ip.allow": "192.0.2.1,private"}},
+		{"constraints", nil, []string{"PORTWAY_CONSTRAINT=a=b,!c"}, "", func(c *cli) any { return c.Run.Constraint }, []string{"a=b", "!c"}},
 		{"environment of another setting", nil, []string{"PORTWAY_EMAIL=me@example.com"}, "drain: 1s", drain, time.Second},
 		{"setting of all commands", nil, nil, "control: /tmp/c", func(c *cli) any { return c.Control }, "/tmp/c"},
 		{"comments only", nil, nil, "# nothing yet\n", drain, 30 * time.Second},

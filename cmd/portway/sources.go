@@ -29,6 +29,7 @@ func (e *settingsError) Error() string { return strings.Join(e.lines, "\n") }
 type given struct {
 	value string
 	where string // "PORTWAY_DRAIN", "/etc/portway/portway.yaml:3: drain"
+	lines string // value, if it is a list whose items are lines
 }
 
 // sources completes flags from the environment and the settings file. It knows
@@ -65,10 +66,13 @@ func (s *sources) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 	}
 	from, ok := s.file[flag.Name]
 	if value := s.env[variable(flag.Name)]; value != "" {
-		from, ok = given{value, variable(flag.Name)}, true
+		from, ok = given{value, variable(flag.Name), value}, true
 	}
 	if !ok {
 		return nil, nil
+	}
+	if flag.Target.Type() == reflect.TypeFor[routeOptions]() {
+		from.value = from.lines
 	}
 	if err := try(flag, from.value); err != nil {
 		return nil, &settingsError{[]string{from.where + ": " + err.Error()}}
@@ -138,33 +142,33 @@ func (s *sources) parseFile(content []byte) error {
 		if _, twice := s.file[key.Value]; twice {
 			return at(key, "%s is given twice", key.Value)
 		}
-		text, ok := scalar(value)
+		items, ok := scalars(value)
 		if !ok {
 			return at(value, "%s takes a plain value or a list of plain values", key.Value)
 		}
-		s.file[key.Value] = given{text, fmt.Sprintf("%s:%d: %s", s.path, key.Line, key.Value)}
+		s.file[key.Value] = given{strings.Join(items, ","), fmt.Sprintf("%s:%d: %s", s.path, key.Line, key.Value), strings.Join(items, "\n")}
 	}
 	return nil
 }
 
-// scalar gives a plain value as text, and a list as a flag takes it.
-func scalar(n *yaml.Node) (string, bool) {
+// scalars gives a plain value, or those of a list.
+func scalars(n *yaml.Node) ([]string, bool) {
 	switch n.Kind {
 	case yaml.ScalarNode:
-		return n.Value, true
+		return []string{n.Value}, true
 	case yaml.AliasNode:
-		return scalar(n.Alias)
+		return scalars(n.Alias)
 	case yaml.SequenceNode:
 		items := make([]string, len(n.Content))
 		for i, item := range n.Content {
 			if item.Kind != yaml.ScalarNode {
-				return "", false
+				return nil, false
 			}
 			items[i] = item.Value
 		}
-		return strings.Join(items, ","), true
+		return items, true
 	default:
-		return "", false
+		return nil, false
 	}
 }
 
@@ -187,6 +191,11 @@ func (s *sources) unknown(app *kong.Application) error {
 		}
 	}
 	for _, name := range sortedKeys(s.env) {
+		if value := s.env[name]; name == imageDefaults && value != imageDefaultsValue && value != "" {
+			// Not to be lost: it is near to the setting default.
+			lines = append(lines, name+": unknown setting"+didYouMean("default", flags, variable))
+			continue
+		}
 		if !strings.HasPrefix(name, envPrefix) || slices.ContainsFunc(reserved, func(r string) bool { return strings.HasPrefix(name, r) }) {
 			continue
 		}

@@ -9,6 +9,11 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"github.com/alecthomas/kong"
+
+	"portway/discovery"
+	"portway/label"
 )
 
 // off is what a setting says to do without something.
@@ -144,4 +149,49 @@ func parseIdentity(s string) (identity, error) {
 		return identity{}, fmt.Errorf("%q is not UID or UID:GID in numbers, such as 65532:65532", s)
 	}
 	return identity{int(uid), int(gid)}, nil
+}
+
+// hostRule is a host name with placeholders.
+type hostRule struct{ discovery.HostRule }
+
+var _ encoding.TextUnmarshaler = (*hostRule)(nil)
+
+// UnmarshalText takes "{service}.example.com".
+func (h *hostRule) UnmarshalText(text []byte) (err error) {
+	if h.HostRule, err = discovery.ParseHostRule(string(text)); err != nil {
+		err = fmt.Errorf("%q: %w", text, err)
+	}
+	return err
+}
+
+// routeOptions are options that labels can have, by name.
+type routeOptions label.Values
+
+var _ kong.MapperValue = (*routeOptions)(nil)
+
+// Decode adds lines of "option=value".
+func (o *routeOptions) Decode(ctx *kong.DecodeContext) error {
+	var text string
+	if err := ctx.Scan.PopValueInto("option=value", &text); err != nil {
+		return err
+	}
+	for line := range strings.Lines(text) {
+		line = strings.TrimSpace(line)
+		if line == "" {
+			continue
+		}
+		option, value, ok := strings.Cut(line, "=")
+		option = strings.TrimPrefix(strings.TrimSpace(option), label.Prefix)
+		if !ok || option == "" {
+			return fmt.Errorf("%q is not of the form option=value, such as compress=true", line)
+		}
+		if _, twice := (*o)[option]; twice {
+			return fmt.Errorf("%s is given twice", option)
+		}
+		if *o == nil {
+			*o = make(routeOptions)
+		}
+		(*o)[option] = value
+	}
+	return nil
 }

@@ -28,13 +28,14 @@ var groups = map[string][]string{
 	"Answers":   {"compress", "error-pages", "respond", "maintenance"},
 	"Balancing": {"balance"},
 	"Health":    {"health"},
+	"Shared":    {"use", "defaults", "enable"},
 }
 
 // sections are the tables of the page by the names that the template has for
 // them. What is bound elsewhere belongs here as well.
 func sections() map[string][]label.Option {
 	all := map[string][]label.Option{"Route": label.Describe(&route.Options{}).Options()}
-	options := label.Describe(proxy.Binders()...).Options()
+	options := route.NewParser(proxy.Binders).Schema().Options()
 	for name, words := range groups {
 		for _, word := range words {
 			for _, o := range options {
