@@ -5,6 +5,8 @@ import (
 	"errors"
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"runtime"
 	"testing"
 	"time"
 
@@ -120,4 +122,31 @@ func TestOnlyReads(t *testing.T) {
 	if w.Code != http.StatusMethodNotAllowed {
 		t.Errorf("POST is answered %d", w.Code)
 	}
+}
+
+// Goroutines, descriptors and memory that something takes are counted.
+func TestStatusCountsWhatTheProcessTakes(t *testing.T) { // not parallel: it measures
+	s := admin.New(admin.Config{})
+	before := s.Status().Runtime
+	const n = 50
+	memory := make([]byte, 8<<20)
+	release := make(chan struct{})
+	for range n {
+		go func() { <-release }()
+		f, err := os.Open(os.DevNull)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = f.Close() }()
+	}
+	var got admin.Status
+	if err := json.Unmarshal(get(s, "/v1/status").Body.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	close(release)
+	if after := got.Runtime; after.Goroutines < before.Goroutines+n || after.HeapBytes < uint64(len(memory)) ||
+		runtime.GOOS == "linux" && after.OpenFiles < before.OpenFiles+n {
+		t.Errorf("before %+v, after %+v", before, after)
+	}
+	runtime.KeepAlive(memory)
 }

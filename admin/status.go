@@ -15,6 +15,7 @@ type Status struct {
 	Routes       []Route       `json:"routes"`
 	Problems     []Problem     `json:"problems"`
 	Certificates []Certificate `json:"certificates"`
+	Runtime      Runtime       `json:"runtime"`
 }
 
 // Route is one site, or one path of a site.
@@ -63,7 +64,7 @@ type Root struct {
 
 // Status gathers the answer to GET /v1/status.
 func (s *Server) Status() Status {
-	st := Status{Version: s.cfg.Version, Healthy: true, Routes: []Route{}, Problems: []Problem{}, Certificates: []Certificate{}}
+	st := Status{Version: s.cfg.Version, Healthy: true, Routes: []Route{}, Problems: []Problem{}, Certificates: []Certificate{}, Runtime: readRuntime()}
 	if err := s.unhealthy(); err != nil {
 		st.Healthy, st.Reason = false, err.Error()
 	}
