@@ -38,7 +38,7 @@ func TestFaults(t *testing.T) {
 	writeFile(t, filepath.Join(routes, "sites.yaml"), fmt.Sprintf(
 		"garbage:\n  host: garbage.localhost\n  to: [%q]\nmortal:\n  host: mortal.localhost\n  to: [%q, %q, %q]\nsocket:\n  host: socket.localhost\n  to: [%q]\n",
 		garbage.serve(t), "http://"+mortals[0].address, "http://"+mortals[1].address, "http://"+mortals[2].address, socketOrigin(t)))
-	p := start(t, "--routes="+routes)
+	p := start(t, "--routes="+routes, "--log-level=error")
 	f := &faults{t: t, p: p, roots: internalRoot(t, p.http), deeds: garbage.deeds, outcomes: map[string]int{}}
 	f.settle() // the pools' and the certificates' first memory
 	before := f.level()
@@ -66,26 +66,25 @@ func TestFaults(t *testing.T) {
 	})
 	var busiest admin.Runtime
 	var rss int64
-	for end := time.Now().Add(length); time.Now().Before(end) && !closed(p.ended); time.Sleep(200 * time.Millisecond) {
+	begun := time.Now()
+	for (time.Since(begun) < length || garbage.least() < 3 && time.Since(begun) < 4*length) && !closed(p.ended) {
 		now := f.level()
 		busiest.Goroutines, busiest.OpenFiles = max(busiest.Goroutines, now.Goroutines), max(busiest.OpenFiles, now.OpenFiles)
 		rss = max(rss, residentMemory(t, p.cmd.Process.Pid))
+		time.Sleep(200 * time.Millisecond)
 	}
+	took := time.Since(begun).Round(time.Second)
 	close(stop)
 	working.Wait()
 	chaos.Wait()
 	if closed(p.ended) {
 		t.Fatal("Portway has crashed")
 	}
-	for _, word := range []string{"panic", "bug in Portway", `"level":"ERROR"`} {
-		if strings.Contains(p.log.String(), word) {
-			t.Errorf("the log has %s", word)
-		}
+	if log := p.log.String(); log != "" {
+		t.Errorf("there are errors in the log: %.2000s", log)
 	}
-	for n := range garbage.done {
-		if garbage.done[n].Load() < 3 {
-			t.Errorf("the origin hardly did this: %s", garbage.deeds[n].name)
-		}
+	if garbage.least() < 3 {
+		t.Error("the origin hardly did some of its misdeeds")
 	}
 	f.settle()
 	var after admin.Runtime
@@ -98,7 +97,7 @@ func TestFaults(t *testing.T) {
 	})
 	idle := residentMemory(t, p.cmd.Process.Pid)
 	t.Logf("FIGURES faults: %d requests in %v, %d kills: %s; %d WebSocket messages",
-		f.sent.Load(), length, kills, f.summary(), f.messages.Load())
+		f.sent.Load(), took, kills, f.summary(), f.messages.Load())
 	t.Logf("FIGURES faults: goroutines %d, busiest %d, afterwards %d; descriptors %d, %d, %d; heap %.1f MiB, afterwards %.1f; resident %.1f MiB at most, afterwards %.1f",
 		before.Goroutines, busiest.Goroutines, after.Goroutines, before.OpenFiles, busiest.OpenFiles, after.OpenFiles,
 		mib(before.HeapBytes), mib(after.HeapBytes), mib(uint64(rss)), mib(uint64(idle)))
@@ -159,10 +158,11 @@ type faults struct {
 
 // level is what Portway takes.
 func (f *faults) level() admin.Runtime {
-	st, err := f.p.status()
-	if err != nil {
-		f.t.Logf("status: %v", err)
-	}
+	var st admin.Status
+	eventually(f.t, 30*time.Second, func() (err error) {
+		st, err = f.p.status()
+		return err
+	})
 	return st.Runtime
 }
 
