@@ -2,7 +2,6 @@ package proxy
 
 import (
 	"errors"
-	"net"
 	"net/http"
 	"sync/atomic"
 	"time"
@@ -10,97 +9,189 @@ import (
 	"portway/proxy/balance"
 	"portway/proxy/exchange"
 	"portway/proxy/upstream"
-	"portway/route"
 )
 
 // origin is the end of a route's chain: it gives each exchange to one of the
-// replicas, in turn, and to another one if that cannot harm.
+// replicas, and to another one if that cannot harm. It outlives tables, and with it
+// what its members have learnt.
 type origin struct {
 	server *Server
-	route  string // for people
+	route  string // its ID
 	set    atomic.Pointer[replicaSet]
-	next   atomic.Uint32
+	group  balance.Group
+
+	members map[*replica]*member // guarded by Server.setting
 }
 
 var _ exchange.Handler = (*origin)(nil)
 
-// retryFor is how long after its beginning an exchange is still given to another
-// replica.
-const retryFor = 10 * time.Second
+// turn is the way of one exchange through the replicas.
+type turn struct {
+	set     *replicaSet
+	key     uint64
+	home    int         // the replica that its visitor stays with; -1: none
+	skip    balance.Set // those that had their turn
+	any     bool        // also those that are left out may be asked
+	retries int
+	rounds  int
+	name    string // of the replica that failed last
+	err     error  // what it failed with; nil: none was asked
+}
 
 // Serve has one replica answer.
 func (o *origin) Serve(ex *exchange.Exchange) {
+	t := o.begin(ex)
 	for {
-		set := o.set.Load()
-		if len(set.ready) == 0 {
-			o.unavailable(ex, set)
-			return
-		}
-		tried, name, err := o.try(ex, set)
+		i := t.next(ex)
 		switch {
-		case tried && err != nil:
-			o.failed(ex, name, err)
+		case i >= 0:
+		case t.err == nil && o.set.Load() != t.set: // all have retired, others have come
+			t = o.begin(ex)
+			continue
+		case t.err == nil:
+			o.unavailable(ex, t.set)
 			return
-		case tried:
-			return
-		case o.set.Load() == set: // all retired, and no newer set: the end is near
-			o.unavailable(ex, &replicaSet{})
+		case t.wait(ex): // and ask all once more
+			continue
+		default:
+			o.failed(ex, t.name, t.err)
 			return
 		}
+		m := t.set.ready[i]
+		err := o.ask(ex, t.set, m)
+		if err == nil {
+			t.set.stay(ex, t.home, i)
+			return
+		}
+		t.skipped(ex, i)
+		t.name, t.err = m.replica.name, err
+		if !t.set.policy.repeatable(ex, err, t.retries) {
+			o.failed(ex, t.name, t.err)
+			return
+		}
+		t.retries++
 	}
 }
 
-// try gives ex to one replica after another until one answers: first to those
-// that take connections as far as we know, then, rather than to give up, to the
-// others. name is that of the replica which err is about.
-func (o *origin) try(ex *exchange.Exchange, set *replicaSet) (tried bool, name string, err error) {
-	n := len(set.ready)
-	first := int(o.next.Add(1) % uint32(n))
-	if set.balance.Algorithm == balance.LeastConn {
-		for i := range set.ready {
-			if r := set.ready[i]; r.retryAt.Load() == 0 && r.inFlight.Load() < set.ready[first].inFlight.Load() {
-				first = i
-			}
+// begin looks what says where ex should go.
+func (o *origin) begin(ex *exchange.Exchange) turn {
+	t := turn{set: o.set.Load(), home: -1}
+	p := t.set.policy
+	if p.Algorithm == balance.Hash {
+		t.key = p.Key.Of(ex)
+	}
+	if p.cookies != nil {
+		t.home = t.set.home(p.cookies.Take(ex))
+	}
+	return t
+}
+
+// next chooses a replica and counts ex in there; -1: there is none left. Those
+// that are left out are asked only when there is no other, rather than to give up.
+func (t *turn) next(ex *exchange.Exchange) int {
+	c := balance.Choice{Members: t.set.stats, Skip: t.skip, Key: t.key, Now: ex.Start.UnixNano(), Any: t.any}
+	if t.err != nil {
+		c.Now = time.Now().UnixNano()
+	}
+	if i := t.home; i >= 0 && t.err == nil {
+		if m := t.set.ready[i]; m.Whole() && m.enter() {
+			return i
 		}
 	}
-	var done [4]uint64 // those that had their turn, of the first 256
-	for _, desperate := range []bool{false, true} {
-		for i := range min(n, 64*len(done)) {
-			bit := uint64(1) << (i % 64)
-			r := set.ready[(first+i)%n]
-			if done[i/64]&bit != 0 || !desperate && !r.usable() {
-				continue
-			}
-			done[i/64] |= bit
-			if !r.acquire() {
-				continue
-			}
-			tried, name = true, r.name
-			if err = r.pool.RoundTrip(ex); err == nil {
-				r.answered()
-				ex.OnDone(r)
-				return true, name, nil
-			}
-			r.release()
-			if errors.Is(err, upstream.ErrDial) && ex.Canceled() == nil {
-				r.refused(err)
-			}
-			if !repeatable(ex, err) {
-				return true, name, err
-			}
+	for {
+		i := t.set.policy.picker.Pick(c)
+		switch {
+		case i < 0 && c.Any:
+			return -1
+		case i < 0:
+			t.any, c.Any = true, true
+			continue
+		case !c.Any && !t.set.ready[i].Claim(c.Now): // another request tries it
+			continue
 		}
+		if t.set.ready[i].enter() {
+			return i
+		}
+		t.skipped(ex, i)
+		c.Skip = t.skip
 	}
-	return tried, name, err
+}
+
+// skipped notes that a replica had its turn.
+func (t *turn) skipped(ex *exchange.Exchange, i int) {
+	if t.skip.Empty() {
+		t.skip = balance.NewSet(ex, len(t.set.ready))
+	}
+	t.skip.Add(i)
+}
+
+// wait begins a new round if more retries were asked for than there are replicas.
+// Each round waits twice as long as the one before.
+func (t *turn) wait(ex *exchange.Exchange) bool {
+	p := t.set.policy
+	if p.Retry.Times == balance.RetryOthers {
+		return false
+	}
+	pause := firstRound << min(t.rounds, 5)
+	if time.Since(ex.Start)+pause > p.Retry.For {
+		return false
+	}
+	t.rounds++
+	t.skip = balance.Set{}
+	timer := time.NewTimer(pause)
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+		return true
+	case <-ex.Context().Done():
+		return false
+	}
+}
+
+// firstRound is how long a request waits that all replicas have failed to answer.
+const firstRound = 50 * time.Millisecond
+
+// ask gives ex to one replica, in which it is counted in, and notes what becomes of it.
+func (o *origin) ask(ex *exchange.Exchange, set *replicaSet, m *member) error {
+	p := set.policy
+	var sent time.Time
+	if p.Algorithm == balance.P2C {
+		sent = time.Now()
+	}
+	err := m.replica.pool.RoundTrip(ex)
+	switch {
+	case err != nil:
+		m.leave()
+		if ex.Canceled() == nil {
+			o.blame(set, m, err)
+		}
+		return err
+	case p.Eject.After > 0 && failing(ex.Response.Status):
+		o.fault(set, m, errStatus(ex.Response.Status))
+		ex.OnDone((*faulty)(m))
+		return nil
+	}
+	if !m.Whole() && m.Answered(time.Now().UnixNano()) {
+		o.server.logger.Info("an origin answers again", "upstream", m.replica.name)
+	}
+	if p.Algorithm == balance.P2C {
+		now := time.Now()
+		m.Took(now.Sub(sent), now.UnixNano())
+	}
+	ex.OnDone(m)
+	return nil
 }
 
 // repeatable tells whether ex can be given to another replica after err.
-func repeatable(ex *exchange.Exchange, err error) bool {
+func (p *policy) repeatable(ex *exchange.Exchange, err error, retries int) bool {
 	switch {
-	case ex.Canceled() != nil, time.Since(ex.Start) > retryFor:
+	case p.Retry.Times != balance.RetryOthers && retries >= p.Retry.Times:
+		return false
+	case ex.Canceled() != nil, time.Since(ex.Start) > p.Retry.For:
 		return false
 	case errors.Is(err, upstream.ErrDial), errors.Is(err, upstream.ErrNotProcessed):
 		return true
-	case errors.Is(err, upstream.ErrTimeout), errors.Is(err, upstream.ErrInvalid):
+	case errors.Is(err, upstream.ErrTimeout) && p.Retry.Times == balance.RetryOthers, errors.Is(err, upstream.ErrInvalid):
 		return false
 	}
 	return ex.Request.Body == nil && ex.Request.Upgrade == nil && idempotent(ex.Request.Method)
@@ -115,87 +206,3 @@ func idempotent(method []byte) bool {
 	}
 	return false
 }
-
-// unavailable says why no replica can be asked.
-func (o *origin) unavailable(ex *exchange.Exchange, set *replicaSet) {
-	p := page{status: http.StatusServiceUnavailable, retry: 5 * time.Second}
-	if len(set.upstreams) == 0 {
-		p.why = "Nothing runs behind this site at the moment."
-		o.server.fail(ex, p, errors.New("the route has no upstream"))
-		return
-	}
-	best := set.upstreams[0]
-	for _, u := range set.upstreams {
-		if promise(u.State) > promise(best.State) {
-			best = u
-		}
-	}
-	switch best.State {
-	case route.Starting:
-		p.why, p.retry = "The site is starting.", 2*time.Second
-	case route.Unhealthy:
-		p.why = "The site is running, but its health check fails."
-	case route.Paused:
-		p.why = "The site is paused."
-	case route.Stopping:
-		p.why = "The site is being stopped or replaced."
-	default:
-		p.why = "The site is stopped."
-	}
-	reason := best.Name + " is " + best.State.String()
-	if best.Reason != "" {
-		reason += ": " + best.Reason
-	}
-	o.server.fail(ex, p, errors.New(reason))
-}
-
-// promise orders states by how soon they may become Ready.
-func promise(s route.State) int {
-	switch s {
-	case route.Ready, route.Starting:
-		return 4
-	case route.Unhealthy:
-		return 3
-	case route.Stopping:
-		return 2
-	case route.Paused:
-		return 1
-	}
-	return 0
-}
-
-// failed answers for an origin that did not. What the visitor is told has no
-// addresses in it; the log has.
-func (o *origin) failed(ex *exchange.Exchange, name string, err error) {
-	p := page{status: http.StatusBadGateway}
-	var timeout net.Error
-	switch {
-	case ex.Canceled() != nil: // nobody reads the answer
-		ex.Response.Status = http.StatusBadGateway
-		return
-	case errors.Is(err, exchange.ErrClientSlow):
-		p.status, p.why = http.StatusRequestTimeout, "The request was sent too slowly."
-	case errors.Is(err, exchange.ErrClientGone):
-		p.status, p.why = http.StatusBadRequest, "The request broke off."
-	case errors.Is(err, upstream.ErrBusy):
-		p.status, p.why, p.retry = http.StatusServiceUnavailable, "The site is too busy.", time.Second
-	case errors.Is(err, upstream.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
-		p.status, p.why = http.StatusGatewayTimeout, "The site took too long to answer."
-	case errors.Is(err, upstream.ErrDial):
-		p.why = "The site cannot be reached at the moment."
-	case errors.Is(err, upstream.ErrInvalid):
-		p.status, p.why = http.StatusInternalServerError, "The request could not be passed on."
-	default:
-		p.why = "The site broke off without a proper answer."
-	}
-	o.server.fail(ex, p, errWith{name, err})
-}
-
-// errWith is an error with the name of the upstream that it is about.
-type errWith struct {
-	upstream string
-	err      error
-}
-
-func (e errWith) Error() string { return e.upstream + ": " + e.err.Error() }
-func (e errWith) Unwrap() error { return e.err }

@@ -33,11 +33,21 @@ func TestRoundRobin(t *testing.T) {
 	}
 }
 
+// options are what labels without their prefix say about balancing.
+func options(t *testing.T, values label.Values) []label.Binder {
+	t.Helper()
+	o := &balance.Options{}
+	for _, p := range label.Parse("test", func(o string) string { return label.Key("", o) }, values, o) {
+		t.Fatal(p)
+	}
+	return []label.Binder{o}
+}
+
 func TestLeastConn(t *testing.T) {
 	t.Parallel()
 	f := newFakes(t)
 	f.set(with(at("a.test", "one:80", "two:80", "three:80"), func(r *route.Route) {
-		r.Middleware = []label.Binder{&balance.Options{Algorithm: balance.LeastConn}}
+		r.Middleware = options(t, label.Values{"balance": "least-conn"})
 	}))
 	busy := map[string]*exchange.Exchange{}
 	for range 3 { // each gets one that stays

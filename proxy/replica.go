@@ -2,14 +2,12 @@ package proxy
 
 import (
 	"crypto/tls"
-	"log/slog"
 	"net"
 	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
-	"portway/proxy/balance"
 	"portway/proxy/exchange"
 	"portway/proxy/upstream"
 	"portway/route"
@@ -61,19 +59,13 @@ func private(address string) bool {
 
 // replica is the live state of one upstream. It outlives tables.
 type replica struct {
-	name   string // for logs
-	pool   transport
-	logger *slog.Logger
+	name string // for logs
+	pool transport
 
 	inFlight atomic.Int64
 	retired  atomic.Bool // no table has it any more
 	closing  sync.Once
-
-	retryAt  atomic.Int64 // Unix nanoseconds; 0: it takes connections as far as we know
-	failures atomic.Int32 // tries in a row that failed
 }
-
-var _ exchange.DoneFunc = (*replica)(nil)
 
 // acquire counts an exchange in; false if the replica is not to be used any more.
 func (r *replica) acquire() bool {
@@ -100,62 +92,9 @@ func (r *replica) retire() {
 	}
 }
 
-// Done releases the replica when its exchange is over.
-func (r *replica) Done(*exchange.Exchange, int64, error) { r.release() }
-
-// A replica that refuses connections is left out for a while, which doubles with
-// each try that fails.
-const (
-	shortestPause = 500 * time.Millisecond
-	longestPause  = 15 * time.Second
-)
-
-// usable tells whether the replica should be tried. When its pause is over, one
-// request gets true and begins the next pause, which ends at once if it succeeds.
-func (r *replica) usable() bool {
-	at := r.retryAt.Load()
-	if at == 0 {
-		return true
-	}
-	now := time.Now()
-	if now.UnixNano() < at {
-		return false
-	}
-	pause := min(shortestPause<<min(r.failures.Load(), 10), longestPause)
-	if !r.retryAt.CompareAndSwap(at, now.Add(pause).UnixNano()) {
-		return false
-	}
-	r.failures.Add(1)
-	return true
-}
-
-// refused notes that a connection could not be made.
-func (r *replica) refused(err error) {
-	if r.retryAt.CompareAndSwap(0, time.Now().Add(shortestPause).UnixNano()) {
-		r.failures.Store(1)
-		r.logger.Warn("an origin takes no connections, it is left out for now", "upstream", r.name, "error", err)
-	}
-}
-
-// answered notes that a connection was made.
-func (r *replica) answered() {
-	if r.retryAt.Load() != 0 && r.retryAt.Swap(0) != 0 {
-		r.failures.Store(0)
-		r.logger.Info("an origin takes connections again", "upstream", r.name)
-	}
-}
-
-// replicaSet is what one route is served by, at one time. It is never changed.
-type replicaSet struct {
-	balance   balance.Options
-	ready     []*replica
-	upstreams []route.Upstream // the others too, to tell why there is none
-}
-
 // replicas are those of all tables that are in use.
 type replicas struct {
-	logger *slog.Logger
-	dial   func(route.Upstream) transport
+	dial func(route.Upstream) transport
 
 	mu    sync.Mutex
 	byKey map[replicaKey]*replica
@@ -171,31 +110,30 @@ type replicaKey struct {
 
 func keyOf(u route.Upstream) replicaKey { return replicaKey{u.ID, u.Network, u.Address, u.Scheme} }
 
-func newReplicas(logger *slog.Logger, dial func(route.Upstream) transport) *replicas {
-	return &replicas{logger: logger, dial: dial, byKey: make(map[replicaKey]*replica)}
+func newReplicas(dial func(route.Upstream) transport) *replicas {
+	return &replicas{dial: dial, byKey: make(map[replicaKey]*replica)}
 }
 
-// of gives the set for upstreams and adds its members to used.
-func (s *replicas) of(upstreams []route.Upstream, used map[*replica]struct{}) *replicaSet {
+// of gives the replicas of upstreams, and adds them to used. One that is stopped,
+// and was never seen otherwise, has none.
+func (s *replicas) of(upstreams []route.Upstream, used map[*replica]struct{}) []*replica {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	set := &replicaSet{upstreams: upstreams}
-	for _, u := range upstreams {
+	list := make([]*replica, len(upstreams))
+	for i, u := range upstreams {
 		k := keyOf(u)
 		r := s.byKey[k]
 		if r == nil {
 			if u.State == route.Stopped {
 				continue
 			}
-			r = &replica{name: u.Name, pool: s.dial(u), logger: s.logger}
+			r = &replica{name: u.Name, pool: s.dial(u)}
 			s.byKey[k] = r
 		}
 		used[r] = struct{}{}
-		if u.State == route.Ready {
-			set.ready = append(set.ready, r)
-		}
+		list[i] = r
 	}
-	return set
+	return list
 }
 
 // retain retires all that t does not use.

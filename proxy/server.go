@@ -65,7 +65,7 @@ func New(cfg Config) (*Server, error) {
 		httpsPort: cfg.HTTPSPort, plain: make(map[string]exchange.Handler),
 	}
 	s.SetTrusted(cfg.Trusted)
-	s.replicas = newReplicas(s.logger, dialPool)
+	s.replicas = newReplicas(dialPool)
 	s.checks = newChecks(s.logger, reach, s.checked)
 	s.tls = s.tlsConfig()
 	if a := listeners.HTTPS(); s.httpsPort == 0 && len(a) > 0 {

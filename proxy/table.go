@@ -53,9 +53,9 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 		n := &site{route: r}
 		switch {
 		case old == nil:
-			n.origin = &origin{server: s, route: r.Name}
+			n.origin = &origin{server: s, route: r.ID}
 			n.chain = chain(r.Middleware, n.origin)
-		case reflect.DeepEqual(old.route.Middleware, r.Middleware):
+		case reflect.DeepEqual(wrappers(old.route.Middleware), wrappers(r.Middleware)):
 			n.origin, n.chain = old.origin, old.chain
 		default:
 			n.origin = old.origin
@@ -68,11 +68,10 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 	return next
 }
 
-// replicaSet makes the set of what n is served by now.
+// replicaSet makes the set of what n is served by now. Server.setting is held.
 func (s *Server) replicaSet(n *site, used map[*replica]struct{}) *replicaSet {
-	set := s.replicas.of(n.upstreams(), used)
-	set.balance = balancing(n.route.Middleware)
-	return set
+	upstreams := n.upstreams()
+	return n.origin.assemble(upstreams, s.replicas.of(upstreams, used), balancing(n.route.Middleware))
 }
 
 // serves tells whether a replica gets requests of n, which may be nil.
@@ -89,16 +88,25 @@ func balancing(binders []label.Binder) balance.Options {
 			return *o
 		}
 	}
-	return balance.Options{Algorithm: balance.RoundRobin}
+	return balance.Defaults()
 }
 
 // chain puts the middleware in front of last, the first one outermost.
 func chain(binders []label.Binder, last exchange.Handler) exchange.Handler {
 	h := last
-	for i := len(binders) - 1; i >= 0; i-- {
-		if m, ok := binders[i].(wrapper); ok {
-			h = m.Wrap(h)
-		}
+	for _, m := range slices.Backward(wrappers(binders)) {
+		h = m.Wrap(h)
 	}
 	return h
+}
+
+// wrappers are those of binders that want to be in the chain.
+func wrappers(binders []label.Binder) []wrapper {
+	var list []wrapper
+	for _, b := range binders {
+		if m, ok := b.(wrapper); ok {
+			list = append(list, m)
+		}
+	}
+	return list
 }

@@ -29,7 +29,7 @@ var arrows = map[string][]string{
 	"proxy/upstream":      {"proxy/exchange", "proxy/wire", "proxy/h1"},
 	"proxy/errorpage":     {"proxy/exchange"},
 	"proxy/middleware":    {"proxy/exchange", "proxy/errorpage", "label"},
-	"proxy/balance":       {"label"},
+	"proxy/balance":       {"label", "proxy/exchange"},
 	"proxy/cache/policy":  {"proxy/exchange"},
 	"proxy/health":        {"proxy/exchange", "proxy/upstream", "label"},
 	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/errorpage", "proxy/middleware", "proxy/health", "proxy/balance"},

@@ -26,7 +26,7 @@ var groups = map[string][]string{
 	"Access":    {"ip", "basic-auth", "forward-auth"},
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
 	"Answers":   {"compress", "error-pages", "respond", "maintenance"},
-	"Balancing": {"balance"},
+	"Balancing": {"balance", "sticky", "slow-start", "eject", "retry"},
 	"Health":    {"health"},
 	"Shared":    {"use", "defaults", "enable"},
 }
