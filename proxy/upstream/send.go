@@ -5,15 +5,10 @@ import (
 	"fmt"
 	"io"
 	"strconv"
-	"sync"
 
 	"portway/proxy/exchange"
+	"portway/proxy/wire"
 )
-
-// sendBuffer is how much of a request body is sent at once.
-const sendBuffer = 32 << 10
-
-var sendBuffers = sync.Pool{New: func() any { return new([sendBuffer]byte) }}
 
 // errRead marks that a request body could not be read.
 var errRead = errors.New("read the request's body")
@@ -26,14 +21,14 @@ func (s *stream) upload() {
 	if c == nil {
 		return
 	}
-	buf := sendBuffers.Get().(*[sendBuffer]byte)
-	defer sendBuffers.Put(buf)
+	buf := wire.Get(wire.Large)
+	defer wire.Put(buf)
 	q := &s.ex.Request
 	var err error
 	if q.Length < 0 {
-		err = sendChunks(c, q, buf[:])
+		err = sendChunks(c, q, buf)
 	} else {
-		err = sendLength(c, q, buf[:])
+		err = sendLength(c, q, buf)
 	}
 	c.send.set(quiet)
 	switch {

@@ -27,6 +27,8 @@ type Sock struct {
 	gotErr  error
 	one     [1]byte
 
+	noWait bool // only the reading goroutine looks at it
+
 	writing sync.Mutex // held with what follows
 	out     []byte     // still to be written
 	outErr  error
@@ -90,6 +92,8 @@ func (s *Sock) read(p []byte) (int, error) {
 	switch {
 	case err != nil:
 		return 0, s.failed("read", err)
+	case s.gotErr == ErrNothing: //nolint:errorlint // as tryRead set it
+		return 0, ErrNothing
 	case s.gotErr != nil:
 		return 0, s.failed("read", s.gotErr)
 	case s.got == 0:
@@ -113,11 +117,32 @@ func (s *Sock) tryRead(fd uintptr) bool {
 		}
 	}
 	if err == syscall.EAGAIN {
-		return false
+		if !s.noWait {
+			return false
+		}
+		err = ErrNothing
 	}
 	s.got, s.gotErr = n, err
 	return true
 }
+
+// NoWait makes Read give ErrNothing instead of waiting, as long as it is on. The
+// goroutine that reads calls it; TLS above goes on well afterwards. It returns false
+// where that cannot be had.
+func (s *Sock) NoWait(on bool) bool {
+	s.noWait = on && s.raw != nil
+	return s.raw != nil
+}
+
+// ErrNothing is what Read says instead of waiting. It is temporary, or crypto/tls
+// would take the connection for broken.
+var ErrNothing net.Error = nothing{}
+
+type nothing struct{}
+
+func (nothing) Error() string   { return "nothing to read at the moment" }
+func (nothing) Timeout() bool   { return true }
+func (nothing) Temporary() bool { return true }
 
 // Write writes all of p.
 func (s *Sock) Write(p []byte) (int, error) {

@@ -157,3 +157,27 @@ func TestSockAllocatesNothing(t *testing.T) {
 		t.Errorf("%v allocations", n)
 	}
 }
+
+func TestSockNoWait(t *testing.T) {
+	t.Parallel()
+	client, server := pair(t)
+	s := NewSock(server)
+	buf := make([]byte, 8)
+	if !s.NoWait(true) {
+		t.Fatal("a socket cannot do without waiting")
+	}
+	n, err := s.Read(buf)
+	var timeout net.Error
+	if n != 0 || !errors.Is(err, ErrNothing) || !errors.As(err, &timeout) || !timeout.Timeout() {
+		t.Errorf("nothing there: %d, %v", n, err)
+	}
+	s.NoWait(false)
+	go func() { _, _ = client.Write([]byte("hello")) }()
+	if n, err = s.Read(buf); string(buf[:n]) != "hello" || err != nil {
+		t.Errorf("after that: %q, %v", buf[:n], err)
+	}
+	a, _ := net.Pipe()
+	if NewSock(a).NoWait(true) {
+		t.Error("a pipe can")
+	}
+}
