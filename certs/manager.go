@@ -276,7 +276,12 @@ func sleepUntil(ctx context.Context, t time.Time) bool {
 // Status tells about one host (which may fall under a wildcard name). It is
 // cheap enough for each request.
 func (m *Manager) Status(host string) Status {
-	if e := m.names.Load().find(normalize(host)); e != nil {
+	names := m.names.Load()
+	e := names.exact[host] // mostly it is normal already, and to find that out costs more
+	if e == nil {
+		e = names.find(normalize(host))
+	}
+	if e != nil {
 		return e.current()
 	}
 	return Status{Name: host}

@@ -52,8 +52,10 @@ func TestUploadInLargeParts(t *testing.T) {
 	const size = 200 << 10
 	content := strings.Repeat("0123456789abcdef", size/16)
 	for name, frame := range map[string]func(string) string{
-		"length":  func(s string) string { return fmt.Sprintf("Content-Length: %d\r\n\r\n%s", size, s) },
-		"chunked": func(s string) string { return fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", size, s) },
+		"length": func(s string) string { return fmt.Sprintf("Content-Length: %d\r\n\r\n%s", size, s) },
+		"chunked": func(s string) string {
+			return fmt.Sprintf("Transfer-Encoding: chunked\r\n\r\n%x\r\n%s\r\n0\r\n\r\n", size, s)
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()

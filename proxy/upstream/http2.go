@@ -34,11 +34,15 @@ type stream2 struct {
 	resp   *http.Response
 	ended  bool
 	closed atomic.Bool
+
+	interim interim2
+	tracer  httptrace.ClientTrace
 }
 
 var (
 	_ exchange.Body     = (*stream2)(nil)
 	_ exchange.DoneFunc = (*stream2)(nil)
+	_ exchange.Aborter  = (*stream2)(nil)
 )
 
 // roundTrip2 is RoundTrip over HTTP/2, if the origin does not choose HTTP/1.1.
@@ -88,13 +92,17 @@ func (p *Pool) start2(ex *exchange.Exchange) (*stream2, error) {
 		return nil, err
 	}
 	s := &stream2{pool: p, ex: ex, conn: c}
-	s.ctx, s.cancel = context.WithCancelCause(ex.Context())
+	s.ctx, s.cancel = context.WithCancelCause(context.Background())
+	ex.SetAborter(s) // costs less than a context of the exchange's
 	p.mu.Lock()
 	p.streams2 = append(p.streams2, s)
 	p.mu.Unlock()
 	ex.OnDone(s)
 	return s, nil
 }
+
+// Abort ends the stream when the exchange is cancelled.
+func (s *stream2) Abort(cause error) { s.cancel(givenUp(cause)) }
 
 // roundTrip sends the request and fills ex.Response.
 func (s *stream2) roundTrip() error {
@@ -137,16 +145,14 @@ func (s *stream2) roundTrip() error {
 
 // do exchanges heads.
 func (s *stream2) do(req *http.Request) (*http.Response, error) {
-	interim := &interim2{ex: s.ex}
-	ctx := httptrace.WithClientTrace(s.ctx, &httptrace.ClientTrace{Got1xxResponse: interim.got})
-	if body := req.Body; body != nil {
+	if body := req.Body; body != nil && (s.upload == nil || !isReplay(s.upload.body)) {
 		// x/net does not see the end of the context while it reads the body.
 		context.AfterFunc(s.ctx, func() { _ = body.Close() })
 	}
 	s.recv.set(awaitHead)
-	resp, err := s.conn.cc.RoundTrip(req.WithContext(ctx))
+	resp, err := s.conn.cc.RoundTrip(req)
 	s.recv.set(ours)
-	interim.finish()
+	s.interim.finish()
 	if err != nil {
 		err = s.explain(err)
 		s.cancel(err)
@@ -174,24 +180,37 @@ func (s *stream2) request() *http.Request {
 	if strings.HasPrefix(path, "//") {
 		path = "//" + host + path
 	}
-	return &http.Request{
-		Method: string(q.Method),
-		URL:    &url.URL{Scheme: scheme, Host: host, Opaque: path, RawQuery: string(q.Query), ForceQuery: q.HasQuery},
-		Host:   host,
-		Header: headerOf(&q.Fields, q.TETrailers),
-	}
+	s.interim.ex = s.ex
+	s.tracer.Got1xxResponse = s.interim.got
+	req := new(http.Request).WithContext(httptrace.WithClientTrace(s.ctx, &s.tracer))
+	req.Method = string(q.Method)
+	req.URL = &url.URL{Scheme: scheme, Host: host, Opaque: path, RawQuery: string(q.Query), ForceQuery: q.HasQuery}
+	req.Host = host
+	req.Header = headerOf(&q.Fields, q.TETrailers)
+	return req
 }
 
 // headerOf copies fields into a map, as x/net wants them.
 func headerOf(fields *exchange.Fields, trailers bool) http.Header {
-	n := fields.Len()
+	n, size := fields.Len(), 0
+	for i := range n {
+		f := fields.At(i)
+		size += len(f.Name) + len(f.Value)
+	}
 	h := make(http.Header, n+2)
 	h["User-Agent"] = nil // or x/net adds one
 	values := make([]string, n)
+	var all strings.Builder // one piece of memory for all
+	all.Grow(size)
+	text := func(b []byte) string {
+		from := all.Len()
+		_, _ = all.Write(b) // never fails
+		return all.String()[from:]
+	}
 	for i := range n {
 		f := fields.At(i)
-		key := textproto.CanonicalMIMEHeaderKey(string(f.Name))
-		values[i] = string(f.Value)
+		key := textproto.CanonicalMIMEHeaderKey(text(f.Name))
+		values[i] = text(f.Value)
 		if h[key] == nil {
 			h[key] = values[i : i+1 : i+1]
 		} else {

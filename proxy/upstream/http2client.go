@@ -30,7 +30,6 @@ func (p *Pool) newTransport2() *transport2 {
 			// What a slow client can make us hold. For the connection there is no such
 			// limit, or some slow clients would stop all others.
 			MaxReceiveBufferPerStream: 512 << 10,
-			WriteByteTimeout:          max(0, p.cfg.Idle),
 		},
 	}
 	t, err := http2.ConfigureTransports(base)
@@ -69,7 +68,7 @@ func (d deadConns) MarkDead(cc *http2.ClientConn) {
 func (p *Pool) greet(ex *exchange.Exchange, d dialed) (*http2.ClientConn, error) {
 	ctx, cancel := context.WithTimeout(ex.Context(), p.cfg.DialTimeout)
 	defer cancel()
-	cc, err := p.h2.NewClientConn(d.nc)
+	cc, err := p.h2.NewClientConn(newGather(d.nc, max(0, p.cfg.Idle)))
 	if err == nil {
 		if err = cc.Ping(ctx); err == nil {
 			return cc, nil
