@@ -8,6 +8,8 @@ import (
 	"net/http"
 	"net/netip"
 	"time"
+
+	"portway/route"
 )
 
 // Certificates is what the proxy needs to terminate TLS.
@@ -45,6 +47,7 @@ type Config struct {
 	// HTTP3After is closed when UDP sockets may be read, since a predecessor does so
 	// no more; nil: at once.
 	HTTP3After <-chan struct{}
+	Places     route.Places  // where clients are, for routes that ask for it; may be nil
 	Drain      time.Duration // how long Run waits for requests in flight; 0: 30 s
 	Certs      Certificates  // may be nil if HTTPS is empty
 	Logger     *slog.Logger

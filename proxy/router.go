@@ -29,7 +29,10 @@ func (s *Server) route(ex *exchange.Exchange) {
 		s.fail(ex, page{status: http.StatusServiceUnavailable, retry: time.Second, why: "Portway is starting."}, nil)
 		return
 	}
-	r, known := t.routes.Lookup(q.Authority, q.Path)
+	r, known := t.routes.Lookup(&route.Request{
+		Host: q.Authority, Path: q.Path, Query: q.Query, Method: q.Method,
+		Client: ex.ClientIP, Fields: &q.Fields, Places: s.cfg.Places,
+	})
 	if r == nil {
 		s.notFound(ex, known)
 		return

@@ -9,14 +9,28 @@ import (
 )
 
 // claim is what only one route can have, or several that share it.
-type claim struct{ host, path string }
+type claim struct {
+	host, path string
+	kind       PathKind
+	criteria   string
+}
 
-// String gives the claim as a person would type it into a browser.
+// String gives the claim as a person would type it into a browser, as far as
+// one could.
 func (c claim) String() string {
-	if c.path == "/" {
-		return c.host
+	text := c.host
+	switch {
+	case c.kind == Pattern:
+		text += " " + hostPattern + c.path
+	case c.kind == Exact:
+		text += c.path + " (exactly)"
+	case c.path != "/":
+		text += c.path
 	}
-	return c.host + c.path
+	if c.criteria != "" {
+		text += " with " + c.criteria
+	}
+	return text
 }
 
 // settlement is what one route gets of what it claims.
@@ -96,7 +110,7 @@ type settler struct {
 func (r *Route) claims(f func(claim)) {
 	for i, host := range r.Hosts {
 		if !slices.Contains(r.Hosts[:i], host) {
-			f(claim{host, r.Path})
+			f(claim{host, r.Path, r.PathKind, r.Match.String()})
 		}
 	}
 }

@@ -17,6 +17,7 @@ type Parser struct {
 	needs      map[string][]string // what options need, see label.Needs
 	secrets    []string            // the options that are secret
 	defaults   label.Values        // for all routes
+	places     bool                // there is a database of countries
 }
 
 // NewParser makes a Parser that knows Options and what middleware binds.
@@ -46,6 +47,14 @@ func NewParser(middleware func() []label.Binder) *Parser {
 func (p *Parser) WithDefaults(values label.Values) *Parser {
 	with := *p
 	with.defaults = values
+	return &with
+}
+
+// WithPlaces returns a Parser that knows of a database of countries, without which
+// routes that ask for one are rejected.
+func (p *Parser) WithPlaces() *Parser {
+	with := *p
+	with.places = true
 	return &with
 }
 
@@ -94,7 +103,7 @@ func (p *Parser) Values(source, name string, key func(option string) string, val
 
 // Parse makes the route of d. bundle tells what counts for each bundle that d uses.
 func (p *Parser) Parse(d *Draft, bundle func(name string) InForce) Parsed {
-	r := Parsed{Name: d.Name}
+	r := Parsed{Name: d.Name, Options: Options{places: p.places}}
 	layers, problems, complete := p.layers(d, bundle)
 	values, from := p.merge(d, layers)
 	middleware := p.middleware()
@@ -114,7 +123,8 @@ func (p *Parser) Parse(d *Draft, bundle func(name string) InForce) Parsed {
 	r.Files = p.files(values)
 	if good && len(r.Options.Hosts) > 0 {
 		r.Route = &Route{
-			Source: d.source, Hosts: r.Options.Hosts, Path: r.Options.Path, HTTPS: r.Options.HTTPS,
+			Source: d.source, Hosts: r.Options.Hosts, Path: r.Options.Path, PathKind: r.Options.PathKind,
+			Match: r.Options.Match, Priority: r.Options.Priority, HTTPS: r.Options.HTTPS,
 			Role: r.Options.Role, Share: r.Options.Share, Middleware: middleware,
 		}
 	}
@@ -136,7 +146,7 @@ func (p *Parser) files(values label.Values) []string {
 // reported as such.
 func (p *Parser) namesHost(values label.Values) bool {
 	for option := range values {
-		if p.schema.Nearest(option) == hostOption {
+		if near := p.schema.Nearest(option); near == hostOption || near == hostPatternOption {
 			return true
 		}
 	}

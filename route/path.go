@@ -6,19 +6,43 @@ import (
 	"portway/label"
 )
 
+// PathKind says what Route.Path fits.
+type PathKind string
+
+// The kinds of paths.
+const (
+	Prefix  PathKind = ""       // the path itself and all below it
+	Exact   PathKind = "exact"  // the path itself; a slash at its end counts
+	Pattern PathKind = "regexp" // what the regular expression fits, as a whole
+)
+
 // CompilePath normalises a path prefix as a user writes it: "/" or "/api",
 // without a trailing slash, in the percent-encoding that clients send. The
 // error is a *label.Error that tells what to type.
-func CompilePath(path string) (string, error) {
+func CompilePath(path string) (string, error) { return compilePath(strings.TrimRight(path, "/"), path) }
+
+// compileExact is CompilePath for a path whose last slash counts.
+func compileExact(path string) (string, error) {
+	bare := strings.TrimSuffix(path, "/")
+	clean, err := compilePath(bare, path)
+	if err == nil && clean != "/" && len(bare) < len(path) {
+		clean += "/"
+	}
+	return clean, err
+}
+
+// compilePath does the work for what the user wrote, without the slash at its end.
+func compilePath(bare, path string) (string, error) {
 	if !strings.HasPrefix(path, "/") {
 		return "", pathError(path, "does not begin with /", "write /"+path)
 	}
 	if i := strings.IndexAny(path, "?#"); i >= 0 {
 		return "", pathError(path, "has more than a path", "write "+path[:i])
 	}
-	if path = strings.TrimRight(path, "/"); path == "" {
+	if bare == "" {
 		return "/", nil
 	}
+	path = bare
 	for i := range len(path) {
 		c, escaped := path[i], false
 		if c == '%' {

@@ -6,6 +6,7 @@ import "bytes"
 type reading struct {
 	dots bool // follow "." and ".." (RFC 3986 section 5.2.4)
 	lax  bool // "%2F", "//" and "\" are slashes, ";x" is dropped, everything is decoded
+	text bool // decode all but "%2F" and "%25", for patterns
 }
 
 // From the literal to the obliging; normally is what RFC 3986 section 6.2.2 asks for.
@@ -37,7 +38,9 @@ func (r reading) appendTo(dst, path []byte) []byte {
 		switch {
 		case c == '/' && (r.lax || !escaped):
 			dst = append(r.endSegment(dst), '/')
-		case r.lax, c == '%' && !escaped, literal[c] && (!escaped || c != '/' && c != ';'):
+		case r.text && !r.lax && c == '%':
+			dst = append(dst, "%25"...)
+		case r.lax, r.text && c != '/', c == '%' && !escaped, literal[c] && (!escaped || c != '/' && c != ';'):
 			dst = append(dst, c)
 		default:
 			const digits = "0123456789ABCDEF"
@@ -45,6 +48,32 @@ func (r reading) appendTo(dst, path []byte) []byte {
 		}
 	}
 	return r.endSegment(dst)
+}
+
+// appendText is appendTo for what patterns are held against: decoded, but for
+// what would look like a separator; the slash at its end stays.
+func (r reading) appendText(dst, path []byte) []byte {
+	r.text = true
+	dst = r.appendTo(dst, path)
+	if r.lax && (len(dst) == 0 || endsWithSlash(path)) {
+		dst = append(dst, '/')
+	}
+	return dst
+}
+
+// endsWithSlash tells whether an obliging server sees a slash at the end.
+func endsWithSlash(path []byte) bool {
+	n := len(path)
+	if n == 0 {
+		return false
+	}
+	last := path[n-1]
+	if n >= 3 && path[n-3] == '%' {
+		if c, ok := unescape(path[n-3:]); ok {
+			last = c
+		}
+	}
+	return last == '/' || last == '\\'
 }
 
 // endSegment drops or follows the last segment of dst, where the reading has it

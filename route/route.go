@@ -26,8 +26,11 @@ type Route struct {
 	ID        string   // stable identity across tables: "compose:blog/web/default", "container:<name>/api", "file:nas.yaml/nas"
 	Name      string   // for people, e.g. "blog/web" or "blog/web (api)"
 	Source    string   // for people, as in label.Problem
-	Hosts     []string // as CompileHost gives them: lower case, punycode, no port, no brackets; "*.example.com" for a wildcard
-	Path      string   // as CompilePath gives it: "/", or a prefix like "/api" without a trailing slash
+	Hosts     []string // as CompileHost gives them: lower case, punycode, no port, no brackets; "*.example.com" for a wildcard; "~" and a regular expression
+	Path      string   // as CompilePath gives it: "/", or a prefix like "/api" without a trailing slash; a pattern if PathKind says so
+	PathKind  PathKind
+	Match     Match // what requests must have besides
+	Priority  int   // of the routes of a host that fit, the one with the highest gets a request
 	HTTPS     HTTPSMode
 	Upstreams []Upstream // sorted by ID
 	Role      Role       // how it shares its claims with others

@@ -2,9 +2,10 @@ package route
 
 import (
 	"bytes"
-	"cmp"
 	"net/netip"
 	"slices"
+	"strings"
+	"sync"
 
 	"portway/label"
 )
@@ -14,17 +15,10 @@ type Table struct {
 	routes   []*Route
 	problems []label.Problem
 	names    []string
-	exact    map[string]site // by host
-	wild     map[string]site // by what follows "*."
-}
-
-// site is what one host serves, the longest prefix first.
-type site []entry
-
-type entry struct {
-	prefix  string // as CompilePath gives it
-	decoded string // without any percent-encoding
-	route   *Route
+	exact    map[string]*site // by host
+	wild     map[string]*site // by what follows "*."
+	patterns *site            // of all routes whose hosts are patterns; nil if there are none
+	scratch  sync.Pool        // of *scratch
 }
 
 // NewTable compiles routes, which it copies and does not change. Where two
@@ -39,9 +33,10 @@ type entry struct {
 func NewTable(routes []*Route, problems []label.Problem) *Table {
 	t := &Table{
 		problems: slices.Clone(problems),
-		exact:    make(map[string]site, len(routes)),
-		wild:     make(map[string]site),
+		exact:    make(map[string]*site, len(routes)),
+		wild:     make(map[string]*site),
 	}
+	t.scratch.New = func() any { return new(scratch) }
 	settled := t.settle(routes)
 	copies := make(map[*Route]*Route, len(routes))
 	for i, n := range settled {
@@ -61,10 +56,13 @@ func NewTable(routes []*Route, problems []label.Problem) *Table {
 			r.Members[i].Route = copies[r.Members[i].Route]
 		}
 	}
-	for _, sites := range []map[string]site{t.exact, t.wild} {
+	for _, sites := range []map[string]*site{t.exact, t.wild} {
 		for _, s := range sites {
-			slices.SortFunc(s, func(a, b entry) int { return cmp.Compare(len(b.prefix), len(a.prefix)) })
+			s.compile()
 		}
+	}
+	if t.patterns != nil {
+		t.patterns.compile()
 	}
 	slices.Sort(t.names)
 	t.names = slices.Compact(t.names)
@@ -73,30 +71,48 @@ func NewTable(routes []*Route, problems []label.Problem) *Table {
 
 // serve makes r known to Lookup by the hosts that it holds.
 func (t *Table) serve(r *Route, hosts []string) {
-	e := entry{prefix: r.Path, decoded: "/", route: r}
-	if r.Path != "/" {
-		e.decoded = string(obligingly.appendTo(nil, []byte(r.Path)))
-	}
+	e := newEntry(r)
 	for _, host := range hosts {
-		if len(host) > 2 && host[:2] == "*." {
-			t.wild[host[2:]] = append(t.wild[host[2:]], e)
-		} else {
-			t.exact[host] = append(t.exact[host], e)
+		switch {
+		case strings.HasPrefix(host, hostPattern):
+			if t.patterns == nil {
+				t.patterns = &site{}
+			}
+			p := e
+			p.host, _ = compileHostPattern(host[len(hostPattern):]) // nil, which fits nothing here, is an error that Options tells
+			t.patterns.entries = append(t.patterns.entries, p)
+			continue
+		case strings.HasPrefix(host, "*."):
+			addTo(t.wild, host[2:], e)
+		default:
+			addTo(t.exact, host, e)
 		}
-	}
-	if r.HTTPS != Off {
-		t.names = append(t.names, hosts...)
+		if r.HTTPS != Off {
+			t.names = append(t.names, host)
+		}
 	}
 }
 
-// Lookup finds the route for a host (as sent: any case, perhaps with port and
-// trailing dot; IPv6 addresses in brackets) and a path (as sent, without query).
+func addTo(sites map[string]*site, host string, e entry) {
+	s := sites[host]
+	if s == nil {
+		s = &site{}
+		sites[host] = s
+	}
+	s.entries = append(s.entries, e)
+}
+
+// Lookup finds the route for a request.
 //
-// A route for the exact host goes before a wildcard. The host decides first: if
-// none of its paths fits, no wildcard is asked. A wildcard stands for exactly
-// one label, as in TLS certificates (RFC 9525 section 6.3). Of the routes of a
-// host, the longest path prefix on a segment boundary wins; r is nil if none
-// fits, and known tells whether any route has the host, for a better 404.
+// A route for the exact host goes before a wildcard, and that before patterns. The
+// host decides first: if none of its routes fits, no wildcard is asked. A wildcard
+// stands for exactly one label, as in TLS certificates (RFC 9525 section 6.3). Of the
+// routes of a host that fit, that with the highest Priority wins; then that with the
+// longest path (a prefix fits on a segment boundary; of a pattern, what comes before
+// its first special character counts), then an exact path before a pattern, and that
+// before a prefix; then that with more criteria; then that which was given first. r
+// is nil if none fits, and known tells whether any route has the host, for a better
+// 404.
 //
 // Servers differ in how they read a path with escapes, dot segments, double
 // slashes, backslashes or parameters. If such a path would belong to different
@@ -105,28 +121,42 @@ func (t *Table) serve(r *Route, hosts []string) {
 //
 // It does not allocate, except for IPv6 addresses that are not in canonical
 // form, and for paths over 1 KiB that can be read in several ways.
-func (t *Table) Lookup(host, path []byte) (r *Route, known bool) {
+func (t *Table) Lookup(q *Request) (r *Route, known bool) {
 	var buf [maxHost]byte
-	name, ok := appendName(buf[:0], host)
+	name, ok := appendName(buf[:0], q.Host)
 	if !ok {
 		return nil, false
 	}
 	s, ok := t.exact[string(name)]
-	if !ok && len(host) > 0 && host[0] == '[' {
+	if !ok && q.Host[0] == '[' {
 		if addr, err := netip.ParseAddr(string(name)); err == nil {
 			s, ok = t.exact[addr.String()]
 		}
 	}
 	if !ok {
-		dot := bytes.IndexByte(name, '.')
-		if dot < 1 {
-			return nil, false
-		}
-		if s, ok = t.wild[string(name[dot+1:])]; !ok {
-			return nil, false
+		if dot := bytes.IndexByte(name, '.'); dot >= 1 {
+			s, ok = t.wild[string(name[dot+1:])]
 		}
 	}
-	return s.find(path), true
+	if !ok && t.patterns == nil {
+		return nil, false
+	}
+	if ok && s.only != nil {
+		return s.only, true
+	}
+	l := look{Request: *q, table: t}
+	if ok {
+		r, known = s.find(&l), true
+	} else {
+		m := l.memory()
+		m.host = append(m.host[:0], name...)
+		l.host = m.host
+		if known = t.patterns.knows(&l); known {
+			r = t.patterns.find(&l)
+		}
+	}
+	l.release()
+	return r, known
 }
 
 // appendName appends what a Host field names to dst, which must have room for
@@ -152,46 +182,6 @@ func appendName(dst, host []byte) (name []byte, ok bool) {
 		dst = append(dst, c)
 	}
 	return dst, true
-}
-
-// find returns the route for path, or nil.
-func (s site) find(path []byte) *Route {
-	if len(s) == 1 && s[0].prefix == "/" {
-		return s[0].route
-	}
-	if plain(path) {
-		return s.match(path)
-	}
-	return s.findOdd(path)
-}
-
-// findOdd is find for a path that servers may read differently.
-func (s site) findOdd(path []byte) *Route {
-	var buf [1024]byte
-	r := s.match(normally.appendTo(buf[:0], path))
-	if r != s.match(literally.appendTo(buf[:0], path)) {
-		return nil
-	}
-	path = obligingly.appendTo(buf[:0], path)
-	for _, e := range s {
-		if below(path, e.decoded) {
-			if e.route == r {
-				return r
-			}
-			return nil
-		}
-	}
-	return nil
-}
-
-// match returns the route with the longest prefix of path.
-func (s site) match(path []byte) *Route {
-	for i := range s {
-		if below(path, s[i].prefix) {
-			return s[i].route
-		}
-	}
-	return nil
 }
 
 // Routes returns all routes in the order given to NewTable, Route.Index being

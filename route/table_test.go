@@ -35,7 +35,12 @@ func stopped(r *route.Route) *route.Route {
 
 // lookup gives the ID of the route, "404" where the host is known, or "unknown".
 func lookup(table *route.Table, host, path string) string {
-	r, known := table.Lookup([]byte(host), []byte(path))
+	return find(table, &route.Request{Host: []byte(host), Path: []byte(path)})
+}
+
+// find is lookup for a whole request.
+func find(table *route.Table, q *route.Request) string {
+	r, known := table.Lookup(q)
 	switch {
 	case r != nil && known:
 		return r.ID
@@ -309,7 +314,7 @@ func TestNewTableChangesNothing(t *testing.T) {
 	if !reflect.DeepEqual(*b, was) || len(b.Hosts) != 3 {
 		t.Errorf("NewTable changed %+v to %+v", was, *b)
 	}
-	if r, _ := table.Lookup([]byte("y"), []byte("/")); r.Index != 1 || r != table.Routes()[1] {
+	if r, _ := table.Lookup(&route.Request{Host: []byte("y"), Path: []byte("/")}); r.Index != 1 || r != table.Routes()[1] {
 		t.Errorf("Lookup gives %p with index %d, Routes %p", r, r.Index, table.Routes()[1])
 	}
 }

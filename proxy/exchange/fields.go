@@ -62,6 +62,18 @@ func (f *Fields) Has(name string) bool {
 	return false
 }
 
+// Find returns the value of the first line with that name from place from on,
+// and the place behind it, which is -1 if there is none. So lines of one name are
+// looked through without allocation also behind an interface.
+func (f *Fields) Find(name string, from int) (value []byte, next int) {
+	for i := from; i < len(f.list); i++ {
+		if EqualFold(f.list[i].Name, name) {
+			return f.list[i].Value, i + 1
+		}
+	}
+	return nil, -1
+}
+
 // Count tells how many lines have that name.
 func (f *Fields) Count(name string) int {
 	n := 0

@@ -42,6 +42,24 @@ func TestFieldsGet(t *testing.T) {
 
 // A Kelvin sign lower-cases to an ASCII k in Unicode: a field must not be found,
 // or removed, by a name that only looks the same.
+func TestFieldsFind(t *testing.T) {
+	var f Fields
+	f.AddString("Cookie", "a")
+	f.AddString("X", "b")
+	f.AddString("COOKIE", "c")
+	var got []string
+	for i := 0; ; {
+		var value []byte
+		if value, i = f.Find("cookie", i); i < 0 {
+			break
+		}
+		got = append(got, string(value))
+	}
+	if want := []string{"a", "c"}; !slices.Equal(got, want) {
+		t.Errorf("found %q, want %q", got, want)
+	}
+}
+
 func TestEqualFoldIsASCIIOnly(t *testing.T) {
 	for _, c := range []struct {
 		b, s string

@@ -11,8 +11,8 @@ import (
 // trusted proxies: Exchange.ClientIP. Where it is not known, nobody can tell, and the
 // client is refused.
 type ipFilter struct {
-	allow ranges
-	deny  ranges
+	allow label.Ranges
+	deny  label.Ranges
 }
 
 var _ Middleware = (*ipFilter)(nil)
@@ -21,10 +21,10 @@ var _ Middleware = (*ipFilter)(nil)
 func (m *ipFilter) Labels(s *label.Set) {
 	s.Each("ip.allow",
 		"Only clients with these addresses get in; others get 403. Addresses, ranges, or `private` for all that are not public.",
-		m.allow.add, label.Example("192.168.0.0/16, 2001:db8::/32"))
+		m.allow.Add, label.Example("192.168.0.0/16, 2001:db8::/32"))
 	s.Each("ip.deny",
 		"Clients with these addresses get 403, also where `ip.allow` has them.",
-		m.deny.add, label.Example("203.0.113.7"))
+		m.deny.Add, label.Example("203.0.113.7"))
 }
 
 // Wrap adds the filter, if there is any range.
@@ -35,7 +35,7 @@ func (m *ipFilter) Wrap(next exchange.Handler) exchange.Handler {
 	allow, deny := m.allow, m.deny
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		ip := ex.ClientIP
-		if !ip.IsValid() || deny.contain(ip) || len(allow) > 0 && !allow.contain(ip) {
+		if !ip.IsValid() || deny.Contain(ip) || len(allow) > 0 && !allow.Contain(ip) {
 			refuse(ex, http.StatusForbidden, "Your address has no access to this site.")
 			return
 		}

@@ -15,7 +15,7 @@ type maintenance struct {
 	on      bool
 	message string
 	retry   time.Duration
-	allow   ranges
+	allow   label.Ranges
 }
 
 var _ Middleware = (*maintenance)(nil)
@@ -30,7 +30,7 @@ func (m *maintenance) Labels(s *label.Set) {
 		"When clients and search engines should come back.", label.Needs("maintenance"), label.Example("1h"))
 	s.Each("maintenance.allow",
 		"Clients with these addresses get in. Addresses, ranges, or `private` for all that are not public.",
-		m.allow.add, label.Needs("maintenance"), label.Example("192.168.0.0/16"))
+		m.allow.Add, label.Needs("maintenance"), label.Example("192.168.0.0/16"))
 }
 
 // Wrap answers, if the site is being worked on.
@@ -41,7 +41,7 @@ func (m *maintenance) Wrap(next exchange.Handler) exchange.Handler {
 	allow := m.allow
 	page := errorpage.Page{Status: http.StatusServiceUnavailable, Title: "Maintenance", Why: m.message, Retry: m.retry}
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
-		if ex.ClientIP.IsValid() && allow.contain(ex.ClientIP) {
+		if ex.ClientIP.IsValid() && allow.Contain(ex.ClientIP) {
 			next.Serve(ex)
 			return
 		}

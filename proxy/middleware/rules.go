@@ -58,13 +58,11 @@ func parseRule(pattern, replacement string) (rule, error) {
 			Fix: "write them with percent signs, for example %C3%A4 for ä",
 		}
 	}
-	if _, err := regexp.Compile(pattern); err != nil {
-		return rule{}, &label.Error{
-			Why: label.Quote(pattern) + " is no regular expression: " + strings.TrimPrefix(err.Error(), "error parsing regexp: "),
-			Fix: "write it as Go and RE2 do, for example /old/(.*)",
-		}
+	compiled, err := label.Pattern(pattern)
+	if err != nil {
+		return rule{}, err
 	}
-	r := rule{pattern: regexp.MustCompile(`\A(?:` + pattern + `)\z`)}
+	r := rule{pattern: compiled}
 	text, err := parseReplacement(replacement, r.pattern)
 	r.text = text
 	return r, err

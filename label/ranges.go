@@ -1,14 +1,12 @@
-package middleware
+package label
 
 import (
 	"net/netip"
 	"strings"
-
-	"portway/label"
 )
 
-// ranges is a set of addresses.
-type ranges []netip.Prefix
+// Ranges is a set of IP addresses.
+type Ranges []netip.Prefix
 
 // private are the ranges that the public internet does not route (RFC 1918,
 // RFC 4193, RFC 6598 and those of the local link and host), as in the setting
@@ -18,9 +16,10 @@ var private = [...]string{
 	"::1/128", "fc00::/7", "fe80::/10",
 }
 
-// add reads an address, a range in CIDR form, or "private".
-func (r *ranges) add(item string) error {
-	wrong := func(why, fix string) error { return &label.Error{Why: label.Quote(item) + " " + why, Fix: fix} }
+// Add reads an address, a range in CIDR form, or "private", which stands for all
+// ranges that the public internet does not route. The error is an *Error.
+func (r *Ranges) Add(item string) error {
+	wrong := func(why, fix string) error { return &Error{Why: Quote(item) + " " + why, Fix: fix} }
 	if item == "private" {
 		for _, p := range private {
 			*r = append(*r, netip.MustParsePrefix(p))
@@ -31,12 +30,11 @@ func (r *ranges) add(item string) error {
 	if !strings.Contains(item, "/") {
 		var a netip.Addr
 		if a, err = netip.ParseAddr(item); err == nil {
-			a = a.Unmap()
-			p = netip.PrefixFrom(a, a.BitLen())
+			p = netip.PrefixFrom(a.Unmap(), a.Unmap().BitLen())
 		}
 	}
 	switch {
-	case err != nil || p.Addr().Zone() != "":
+	case err != nil || strings.Contains(item, "%"): // a zone
 		return wrong("is neither an address nor a range", "write for example 192.0.2.1, 10.0.0.0/8, 2001:db8::/32 or private")
 	case p.Addr().Is4In6():
 		return wrong("is an IPv4 range in IPv6 form", "write it as IPv4, for example 10.0.0.0/8")
@@ -47,8 +45,8 @@ func (r *ranges) add(item string) error {
 	return nil
 }
 
-// contain tells whether a is in one of the ranges.
-func (r ranges) contain(a netip.Addr) bool {
+// Contain tells whether a is in one of the ranges.
+func (r Ranges) Contain(a netip.Addr) bool {
 	a = a.Unmap().WithZone("")
 	for i := range r {
 		if r[i].Contains(a) {
