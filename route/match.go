@@ -30,7 +30,9 @@ func (s *items[T]) given() bool { return len(s.any)+len(s.none) > 0 }
 
 // verdict tells whether the list fits: one of the wanted items does, or none is
 // wanted, and none of the unwanted does.
-func (s *items[T]) verdict(any, none bool) bool { return !none && (any || len(s.any) == 0) }
+func (s *items[T]) verdict(wanted, unwanted bool) bool {
+	return !unwanted && (wanted || len(s.any) == 0)
+}
 
 // line is a criterion about a named value: a header field, a parameter or a cookie.
 type line struct {

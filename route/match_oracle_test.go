@@ -94,12 +94,12 @@ func holds(line, separator string, values func(name string) []string) bool {
 	rest, negated := strings.CutPrefix(line, "!")
 	name, value, hasValue := strings.Cut(rest, separator)
 	value = strings.TrimSpace(value)
-	any := false
+	got := false
 	for _, v := range values(name) {
 		pattern, isPattern := strings.CutPrefix(value, "~")
-		any = any || !hasValue || isPattern && whole(pattern, v) || !isPattern && v == value
+		got = got || !hasValue || isPattern && whole(pattern, v) || !isPattern && v == value
 	}
-	return any != negated
+	return got != negated
 }
 
 // listed tells whether a list is met.

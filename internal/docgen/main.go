@@ -17,9 +17,12 @@ import (
 //go:embed labels.md.tmpl
 var page string
 
-// groups are the tables of what happens to requests and answers, and of how they are shared: the name of each in
-// the template, and the first words of its options.
+// groups are the tables of the page: the name of each in the template, and the first
+// words of its options.
 var groups = map[string][]string{
+	"Route":     {"host", "path", "port", "scheme", "network", "https"},
+	"Criteria":  {"match", "priority"},
+	"Sharing":   {"weight", "canary", "mirror", "failover"},
 	"Redirects": {"redirect-host", "redirect"},
 	"Paths":     {"strip-prefix", "add-prefix", "rewrite"},
 	"Fields":    {"request-headers", "response-headers", "security-headers", "hsts", "cors", "request-id"},
@@ -34,7 +37,7 @@ var groups = map[string][]string{
 // sections are the tables of the page by the names that the template has for
 // them. What is bound elsewhere belongs here as well.
 func sections() map[string][]label.Option {
-	all := map[string][]label.Option{"Route": label.Describe(&route.Options{}).Options()}
+	all := make(map[string][]label.Option)
 	options := route.NewParser(proxy.Binders).Schema().Options()
 	for name, words := range groups {
 		for _, word := range words {
