@@ -160,7 +160,8 @@ func (w *watcher) define(e *entry, s *snapshot) {
 	}
 }
 
-// settle has all routes parsed again that depend on a bundle which changed.
+// settle has all routes parsed again that depend on a bundle which changed, and those
+// of files that changed themselves.
 func (w *watcher) settle() {
 	if w.newSet {
 		w.bundles.replace("", time.Time{}, w.static.bundles)
@@ -204,20 +205,24 @@ func (w *watcher) uses(name string) bool {
 	return false
 }
 
-// parse makes a container's routes, if they are not those that its labels and
-// bundles give now. A route that could be served before, and now cannot, stays as it
-// was.
+// parse makes a container's routes, if they are not those that its labels, bundles
+// and secrets give now. A route that could be served before, and now cannot, stays as
+// it was.
 func (w *watcher) parse(e *entry) {
 	if e.parsed == e.snap.written {
 		return
 	}
 	before := e.routes
 	e.parsed, e.routes = e.snap.written, e.snap.routes
+	for i := range e.routes {
+		w.newFiles = w.newFiles || e.routes[i].Files != nil
+	}
 	if !e.snap.depends() {
 		return
 	}
 	for i := range e.snap.written.Drafts {
 		p := w.rules.parser.Parse(&e.snap.written.Drafts[i], w.bundles.lookup)
+		w.newFiles = w.newFiles || p.Files != nil
 		if p.Route == nil && len(e.snap.written.Problems) == 0 {
 			if j := slices.IndexFunc(before, func(old route.Parsed) bool { return old.Name == p.Name && old.Route != nil }); j >= 0 {
 				p.Route, p.Options = before[j].Route, before[j].Options

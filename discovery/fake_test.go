@@ -355,7 +355,7 @@ func dump(t *route.Table) string {
 	for _, r := range t.Routes() {
 		fmt.Fprintf(&b, "route %s %q from %s: %s%s, https %s\n", r.ID, r.Name, r.Source, strings.Join(r.Hosts, ","), r.Path, r.HTTPS)
 		for _, m := range r.Middleware {
-			if m := m.(*tagged); !reflect.DeepEqual(m, &tagged{}) {
+			if m, ok := m.(*tagged); ok && !reflect.DeepEqual(m, &tagged{}) {
 				fmt.Fprintf(&b, "  tags %q, health.path %q\n", m.tags, m.path)
 			}
 		}

@@ -19,13 +19,8 @@ import (
 	"portway/route"
 )
 
-const (
-	// pollEvery finds changes that no notification came for: network file systems
-	// and Docker Desktop's shared folders have none.
-	pollEvery = 30 * time.Second
-	// maxFile bounds a static file; a thousand routes have a tenth of it.
-	maxFile = 1 << 20
-)
+// maxFile bounds a static file; a thousand routes have a tenth of it.
+const maxFile = 1 << 20
 
 // staticSet is what all static files say together. It is never changed.
 type staticSet struct {
@@ -44,7 +39,7 @@ type folder struct {
 	existed  bool
 	files    map[string]*staticFile
 	problems []label.Problem // with the folder itself
-	watches  map[string]os.FileInfo
+	watches  watches
 }
 
 // staticFile is one file's last good version.
@@ -58,22 +53,15 @@ func newFolder(path string, p *route.Parser, quiet, maxDelay time.Duration, log 
 	return &folder{
 		path: filepath.Clean(path), parser: p, log: log,
 		limits: coalescer{quiet: quiet, max: maxDelay},
-		files:  make(map[string]*staticFile), watches: make(map[string]os.FileInfo),
+		files:  make(map[string]*staticFile), watches: make(watches),
 	}
 }
 
 // run sends what the files say, at the start and at each change, until ctx is
 // done.
 func (f *folder) run(ctx context.Context, out chan<- *staticSet) {
-	var notes <-chan fsnotify.Event
-	var errs <-chan error
-	watcher, err := fsnotify.NewWatcher()
-	if err != nil {
-		f.log.Warn("static routes: no notifications about changed files, looking every "+pollEvery.String()+" instead", "error", err)
-	} else {
-		defer func() { _ = watcher.Close() }()
-		notes, errs = watcher.Events, watcher.Errors
-	}
+	watcher, notes, errs, stop := notifier(f.log)
+	defer stop()
 	poll := time.NewTicker(pollEvery)
 	defer poll.Stop()
 	timer := time.NewTimer(0)
@@ -215,39 +203,12 @@ func (f *folder) set() *staticSet {
 // from elsewhere. As long as there is no folder, its nearest parent. It tells
 // whether there is anything new to watch.
 func (f *folder) watch(w *fsnotify.Watcher) (added bool) {
-	if w == nil {
-		return false
-	}
-	wanted := make(map[string]os.FileInfo)
-	want := func(path string) bool {
-		info, err := os.Stat(path)
-		if err == nil {
-			wanted[path] = info
-		}
-		return err == nil
-	}
-	dir := f.path
-	for !want(dir) && dir != filepath.Dir(dir) {
-		dir = filepath.Dir(dir)
-	}
+	paths := []string{nearest(f.path)}
 	if link, err := os.Lstat(f.path); err == nil && link.Mode()&fs.ModeSymlink != 0 {
-		want(filepath.Dir(f.path))
+		paths = append(paths, filepath.Dir(f.path))
 	}
 	for name := range f.files {
-		want(filepath.Join(f.path, name))
+		paths = append(paths, filepath.Join(f.path, name))
 	}
-	for path, info := range f.watches {
-		// A watch is for what was at the path, not for the path.
-		if now := wanted[path]; now == nil || !os.SameFile(now, info) {
-			_ = w.Remove(path)
-			delete(f.watches, path)
-		}
-	}
-	for path, info := range wanted {
-		if f.watches[path] == nil && w.Add(path) == nil {
-			f.watches[path] = info
-			added = true
-		}
-	}
-	return added
+	return f.watches.set(w, paths)
 }

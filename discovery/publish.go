@@ -22,6 +22,7 @@ func (w *watcher) publish() {
 		}
 	}
 	clear(w.dirtyGroups)
+	w.watchSecrets()
 	if w.emitted && !w.dirty {
 		return
 	}

@@ -76,6 +76,7 @@ func (w *watcher) resolve(source string, s *staticRoute) *resolved {
 	r := &resolved{signature: s.signature, uses: s.draft.Uses}
 	parsed := w.rules.parser.Parse(&s.draft, w.bundles.lookup)
 	r.files = parsed.Files
+	w.newFiles = w.newFiles || r.files != nil
 	for _, p := range parsed.Problems {
 		if line := s.line(strings.TrimPrefix(p.Key, s.name+".")); line > 0 {
 			p.Source = fmt.Sprintf("%s:%d", source, line)

@@ -35,7 +35,9 @@ type watcher struct {
 	settled bool          // listed, or known to be out of reach
 	synced  bool          // all containers have been inspected once
 
-	bundles *bundles
+	bundles  *bundles
+	secrets  *secretFiles // nil until there is one
+	newFiles bool         // that secrets are read from
 
 	static  *staticSet           // nil until the folder has been read
 	files   map[string]*resolved // its routes, by ID
@@ -119,6 +121,8 @@ func (w *watcher) run(ctx context.Context) error {
 		case s := <-fromFiles:
 			w.onStatic(s)
 			w.emits.hurry(time.Now())
+		case paths := <-w.secrets.changes():
+			w.onSecrets(paths)
 		case <-timer.C:
 			w.onTime(time.Now())
 		}
