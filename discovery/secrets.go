@@ -72,7 +72,8 @@ func (f *secretFiles) run(ctx context.Context) {
 			return
 		case <-notes:
 			f.limits.touch(time.Now())
-		case <-errs: // too many at once, so that some were lost
+		case err := <-errs: // too many at once, so that some were lost
+			f.log.Debug("secrets: lost track of changes", "error", err)
 			f.limits.touch(time.Now())
 		case <-f.more:
 			f.limits.touch(time.Now())
