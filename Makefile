@@ -27,8 +27,8 @@ race: ## run all tests with the race detector, as go test prints them
 	$(GO) test -race -timeout 15m ./...
 
 .PHONY: fuzz
-fuzz: ## run each fuzz target for FUZZTIME (30s)
-	@scripts/fuzz $(FUZZTIME)
+fuzz: ## run each fuzz target for FUZZTIME (30s); REPORT=docs/fuzzing.md keeps the figures
+	@$(GO) run ./internal/fuzz -time $(FUZZTIME) $(if $(REPORT),-report $(REPORT))
 
 .PHONY: lint
 lint: ## check formatting and lint
