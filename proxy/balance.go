@@ -17,8 +17,12 @@ import (
 type origin struct {
 	server *Server
 	route  string // its ID
+	name   string // for people
 	set    atomic.Pointer[replicaSet]
 	group  balance.Group
+	budget balance.Budget
+
+	breaker balance.Breaker
 
 	members map[*replica]*member // guarded by Server.setting
 }
@@ -38,8 +42,33 @@ type turn struct {
 	err     error  // what it failed with; nil: none was asked
 }
 
-// Serve has one replica answer.
+// Serve has one replica answer, unless the route's circuit breaker is open.
 func (o *origin) Serve(ex *exchange.Exchange) {
+	p := o.set.Load().policy
+	rules := &p.Breaker
+	if rules.Percent == 0 {
+		o.serve(ex)
+		return
+	}
+	probe, wait := o.breaker.Allow(rules, time.Now().UnixNano())
+	if wait > 0 {
+		o.server.fail(ex, page{status: http.StatusServiceUnavailable, retry: wait, why: "The site has failed too often and is given a rest."}, errOpen)
+		return
+	}
+	outcome := o.serve(ex)
+	opened, closed := o.breaker.Done(rules, probe, outcome, time.Now().UnixNano())
+	switch {
+	case opened:
+		o.server.logger.Warn("too many requests failed, the circuit breaker is open", "route", o.name, "for", rules.For)
+	case closed:
+		o.server.logger.Info("the origin answers again, the circuit breaker is closed", "route", o.name)
+	}
+}
+
+var errOpen = errors.New("the circuit breaker is open")
+
+// serve has one replica answer.
+func (o *origin) serve(ex *exchange.Exchange) balance.Outcome {
 	t := o.begin(ex)
 	for {
 		i := t.next(ex)
@@ -50,24 +79,25 @@ func (o *origin) Serve(ex *exchange.Exchange) {
 			continue
 		case t.err == nil:
 			o.unavailable(ex, t.set)
-			return
+			return balance.Neither
 		case t.wait(ex): // and ask all once more
 			continue
 		default:
-			o.failed(ex, t.name, t.err)
-			return
+			return o.failed(ex, t.name, t.err)
 		}
 		m := t.set.ready[i]
 		err := o.ask(ex, t.set, m)
 		if err == nil {
 			t.set.stay(ex, t.home, i)
-			return
+			if failing(ex.Response.Status) {
+				return balance.Bad
+			}
+			return balance.Good
 		}
 		t.skipped(ex, i)
 		t.name, t.err = m.replica.name, err
-		if !t.set.policy.repeatable(ex, err, t.retries) {
-			o.failed(ex, t.name, t.err)
-			return
+		if p := t.set.policy; !p.repeatable(ex, err, t.retries) || p.Retry.Budget > 0 && !o.budget.Retry(time.Now().UnixNano(), p.Retry.Budget) {
+			return o.failed(ex, t.name, t.err)
 		}
 		t.retries++
 	}
@@ -79,6 +109,9 @@ func (o *origin) begin(ex *exchange.Exchange) turn {
 	p := t.set.policy
 	if p.Algorithm == balance.Hash {
 		t.key = p.Key.Of(ex)
+	}
+	if p.Retry.Budget > 0 {
+		o.budget.Request(ex.Start.UnixNano())
 	}
 	if p.cookies != nil {
 		t.home = t.set.home(p.cookies.Take(ex))

@@ -134,9 +134,10 @@ type stage struct {
 	options *balance.Options
 
 	mu      sync.Mutex
-	does    map[string]string // by replica: what it does, see behave
-	asked   map[string]int    // since it was shown last
-	cookies string            // what origins see of them
+	does    map[string]string           // by replica: what it does, see behave
+	asked   map[string]int              // since it was shown last
+	cookies string                      // what origins see of them
+	limits  map[string]balance.Timeouts // that pools were made with
 	held    []*exchange.Exchange
 	done    chan string // by those that are asked later
 }
@@ -152,9 +153,17 @@ type stage struct {
 //	40x GET             many of them; tells how many each replica got
 //	some 40x GET        many of them; tells only which replicas were asked at all
 //	wait 10s            time passes
-//	back                the next request brings the cookie that was set last; also "back;; GET"
+//	timeouts one        what connections to a replica are made with
+//
+// COOKIE in a request stands for the cookie that was set last.
 func play(t *testing.T, o *balance.Options, script string, out *strings.Builder) {
 	s := &stage{fakes: newFakes(t), options: o, does: map[string]string{}, asked: map[string]int{}, done: make(chan string, 100)}
+	fake := s.replicas.dial
+	s.limits = map[string]balance.Timeouts{}
+	s.replicas.dial = func(u route.Upstream, l balance.Timeouts) transport {
+		s.limits[u.Address] = l
+		return fake(u, l)
+	}
 	s.ready("one", "two", "three")
 	cookie := ""
 	for line := range strings.Lines(script) {
@@ -174,6 +183,9 @@ func play(t *testing.T, o *balance.Options, script string, out *strings.Builder)
 			continue
 		case command == "ready":
 			s.ready(strings.Fields(rest)...)
+		case command == "timeouts":
+			l := s.limits[rest]
+			line += fmt.Sprintf(" → dial %v, first byte %v, idle %v", l.Dial, l.FirstByte, l.Idle)
 		case command == "wait":
 			d, err := time.ParseDuration(rest)
 			if err != nil {

@@ -245,3 +245,109 @@ func TestBalancingDoesNotAllocate(t *testing.T) {
 		}
 	}
 }
+
+// A route's own time limits are kept, and do not touch another route to the same
+// replica.
+func TestTimeoutsThroughListener(t *testing.T) {
+	t.Parallel()
+	end := make(chan struct{})
+	origin := originAt(t, func(w http.ResponseWriter, r *http.Request) {
+		if r.URL.Path == "/half" {
+			w.Header().Set("Content-Length", "10")
+			_, _ = io.WriteString(w, "half ")
+			w.(http.Flusher).Flush()
+		}
+		select {
+		case <-end:
+		case <-r.Context().Done():
+		}
+		_, _ = io.WriteString(w, "there")
+	})
+	hasty, patient := at("hasty.test", origin), at("patient.test", origin)
+	hasty.Middleware = options(t, label.Values{"timeout.first-byte": "300ms", "timeout.idle": "300ms"})
+	patient.Middleware = options(t, label.Values{"timeout.first-byte": "0", "timeout.idle": "0"})
+	// Nobody can tell a dead address from one that drops packets without waiting: the
+	// first of RFC 5737's is never there.
+	nowhere := at("nowhere.test", "192.0.2.1:80")
+	nowhere.Middleware = options(t, label.Values{"timeout.dial": "200ms"})
+	i := serve(t, []*route.Route{hasty, patient, nowhere})
+	client := i.client(t, onlyHTTP1)
+
+	waits := make(chan string, 2)
+	for _, path := range []string{"/", "/half"} {
+		go func() {
+			resp, err := client.Get("https://patient.test" + path)
+			if err != nil {
+				waits <- err.Error()
+				return
+			}
+			b, _ := io.ReadAll(resp.Body)
+			_ = resp.Body.Close()
+			waits <- fmt.Sprint(resp.StatusCode, " ", string(b))
+		}()
+	}
+	begin := time.Now()
+	if resp, _ := get(t, client, "https://hasty.test/"); resp.StatusCode != http.StatusGatewayTimeout {
+		t.Errorf("no first byte: status %d", resp.StatusCode)
+	}
+	resp, err := client.Get("https://hasty.test/half")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if b, err := io.ReadAll(resp.Body); err == nil || string(b) != "half " {
+		t.Errorf("silence in the middle: %q, %v", b, err)
+	}
+	_ = resp.Body.Close()
+	if resp, _ := get(t, client, "https://nowhere.test/"); resp.StatusCode < 500 {
+		t.Errorf("no connection: status %d", resp.StatusCode)
+	}
+	if d := time.Since(begin); d < 600*time.Millisecond || d > 15*time.Second {
+		t.Errorf("limits of 300, 300 and 200 ms took %v", d)
+	}
+	close(end)
+	for range 2 {
+		if got := <-waits; got != "200 there" && got != "200 half there" {
+			t.Errorf("without limits: %s", got)
+		}
+	}
+}
+
+// The breaker spares an application that fails: of many requests, a few reach it.
+func TestBreakerThroughListener(t *testing.T) {
+	t.Parallel()
+	var asked, ill atomic.Int64
+	ill.Store(1)
+	i := trio(t, label.Values{"breaker": "50%", "breaker.requests": "10", "breaker.for": "1s"}, func(_ int, w http.ResponseWriter, _ *http.Request) {
+		asked.Add(1)
+		if ill.Load() == 1 {
+			w.WriteHeader(http.StatusServiceUnavailable)
+		}
+	})
+	client := i.client(t)
+	for n := range 40 {
+		resp, body := get(t, client, "https://a.test/")
+		if resp.StatusCode != http.StatusServiceUnavailable {
+			t.Fatalf("status %d", resp.StatusCode)
+		}
+		if n > 10 && resp.Header.Get("X-Replica") == "" && resp.Header.Get("Retry-After") == "" {
+			t.Errorf("answer %v, %s", resp.Header, body)
+		}
+	}
+	if n := asked.Load(); n < 10 || n > 13 { // three probes at most, should this have taken so long
+		t.Errorf("%d of 40 requests reached the application, want 10", n)
+	}
+	ill.Store(0)
+	for deadline := time.Now().Add(20 * time.Second); ; {
+		if resp, _ := get(t, client, "https://a.test/"); resp.StatusCode == http.StatusOK {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatal("the breaker stays open")
+		}
+	}
+	for range 20 {
+		if resp, _ := get(t, client, "https://a.test/"); resp.StatusCode != http.StatusOK {
+			t.Errorf("status %d after the breaker has closed", resp.StatusCode)
+		}
+	}
+}

@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"portway/label"
+	"portway/proxy/balance"
 	"portway/proxy/exchange"
 	"portway/route"
 )
@@ -160,7 +161,7 @@ func TestSlowOriginIs504(t *testing.T) {
 	t.Parallel()
 	hangs := rawOrigin(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	i := serve(t, []*route.Route{at("slow.test", hangs)}, withServer(func(s *Server) {
-		s.replicas.dial = func(u route.Upstream) transport {
+		s.replicas.dial = func(u route.Upstream, _ balance.Timeouts) transport {
 			return poolWith(u, 300*time.Millisecond)
 		}
 	}))

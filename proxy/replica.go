@@ -8,6 +8,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portway/proxy/balance"
 	"portway/proxy/exchange"
 	"portway/proxy/upstream"
 	"portway/route"
@@ -22,11 +23,6 @@ type transport interface {
 
 var _ transport = (*upstream.Pool)(nil)
 
-// bodyIdle is how long an origin may be silent in the middle of a body. It is
-// long, since event streams and gRPC streams often have nothing to say; origins
-// that are gone are noticed by TCP keep-alive.
-const bodyIdle = 15 * time.Minute
-
 // maxIdle is how many unused connections to a replica are kept until the sweeper
 // finds them idle for too long. It is above what a burst leaves behind: with 64,
 // 10,000 requests in flight opened a new connection for nearly each, until the ports
@@ -34,11 +30,21 @@ const bodyIdle = 15 * time.Minute
 const maxIdle = 4096
 
 // dialPool makes the pool for u.
-func dialPool(u route.Upstream) transport { return upstream.NewPool(reach(u)) }
+func dialPool(u route.Upstream, t balance.Timeouts) transport {
+	cfg := reach(u)
+	limit := func(d time.Duration) time.Duration {
+		if d == 0 {
+			return -1 // none
+		}
+		return d
+	}
+	cfg.DialTimeout, cfg.FirstByte, cfg.Idle = t.Dial, limit(t.FirstByte), limit(t.Idle)
+	return upstream.NewPool(cfg)
+}
 
 // reach tells how to connect to u.
 func reach(u route.Upstream) upstream.Config {
-	cfg := upstream.Config{Network: u.Network, Address: u.Address, Scheme: string(u.Scheme), Idle: bodyIdle, MaxIdle: maxIdle}
+	cfg := upstream.Config{Network: u.Network, Address: u.Address, Scheme: string(u.Scheme), MaxIdle: maxIdle}
 	if u.Scheme == route.HTTPS && private(u.Address) {
 		// No CA certifies private addresses, and containers are spoken to by theirs:
 		// the network is trusted here as it is for plain HTTP.
@@ -94,10 +100,10 @@ func (r *replica) retire() {
 
 // replicas are those of all tables that are in use.
 type replicas struct {
-	dial func(route.Upstream) transport
+	dial func(route.Upstream, balance.Timeouts) transport
 
 	mu    sync.Mutex
-	byKey map[replicaKey]*replica
+	byKey map[poolKey]*replica
 	old   []*replica // retired, perhaps still in flight
 }
 
@@ -108,26 +114,32 @@ type replicaKey struct {
 	scheme               route.Scheme
 }
 
+// poolKey tells replicas apart that routes use with different time limits.
+type poolKey struct {
+	replica  replicaKey
+	timeouts balance.Timeouts
+}
+
 func keyOf(u route.Upstream) replicaKey { return replicaKey{u.ID, u.Network, u.Address, u.Scheme} }
 
-func newReplicas(dial func(route.Upstream) transport) *replicas {
-	return &replicas{dial: dial, byKey: make(map[replicaKey]*replica)}
+func newReplicas(dial func(route.Upstream, balance.Timeouts) transport) *replicas {
+	return &replicas{dial: dial, byKey: make(map[poolKey]*replica)}
 }
 
 // of gives the replicas of upstreams, and adds them to used. One that is stopped,
 // and was never seen otherwise, has none.
-func (s *replicas) of(upstreams []route.Upstream, used map[*replica]struct{}) []*replica {
+func (s *replicas) of(upstreams []route.Upstream, timeouts balance.Timeouts, used map[*replica]struct{}) []*replica {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]*replica, len(upstreams))
 	for i, u := range upstreams {
-		k := keyOf(u)
+		k := poolKey{keyOf(u), timeouts}
 		r := s.byKey[k]
 		if r == nil {
 			if u.State == route.Stopped {
 				continue
 			}
-			r = &replica{name: u.Name, pool: s.dial(u)}
+			r = &replica{name: u.Name, pool: s.dial(u, timeouts)}
 			s.byKey[k] = r
 		}
 		used[r] = struct{}{}

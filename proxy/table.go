@@ -53,7 +53,7 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 		n := &site{route: r}
 		switch {
 		case old == nil:
-			n.origin = &origin{server: s, route: r.ID}
+			n.origin = &origin{server: s, route: r.ID, name: r.Name}
 			n.chain = chain(r.Middleware, n.origin)
 		case reflect.DeepEqual(wrappers(old.route.Middleware), wrappers(r.Middleware)):
 			n.origin, n.chain = old.origin, old.chain
@@ -71,7 +71,8 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 // replicaSet makes the set of what n is served by now. Server.setting is held.
 func (s *Server) replicaSet(n *site, used map[*replica]struct{}) *replicaSet {
 	upstreams := n.upstreams()
-	return n.origin.assemble(upstreams, s.replicas.of(upstreams, used), balancing(n.route.Middleware))
+	options := balancing(n.route.Middleware)
+	return n.origin.assemble(upstreams, s.replicas.of(upstreams, options.Timeouts, used), options)
 }
 
 // serves tells whether a replica gets requests of n, which may be nil.

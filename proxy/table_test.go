@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"portway/label"
+	"portway/proxy/balance"
 	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
 	"portway/route"
@@ -87,7 +88,7 @@ func newFakes(t *testing.T) *fakes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.replicas.dial = func(u route.Upstream) transport {
+	s.replicas.dial = func(u route.Upstream, _ balance.Timeouts) transport {
 		f.made++
 		p := f.pools[u.Address]
 		if p == nil {

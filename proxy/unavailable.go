@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"time"
 
+	"portway/proxy/balance"
 	"portway/proxy/exchange"
 	"portway/proxy/upstream"
 	"portway/route"
@@ -59,19 +60,20 @@ func promise(s route.State) int {
 	return 0
 }
 
-// failed answers for an origin that did not. What the visitor is told has no
-// addresses in it; the log has.
-func (o *origin) failed(ex *exchange.Exchange, name string, err error) {
+// failed answers for an origin that did not, and tells whether that is its fault.
+// What the visitor is told has no addresses in it; the log has.
+func (o *origin) failed(ex *exchange.Exchange, name string, err error) balance.Outcome {
 	p := page{status: http.StatusBadGateway}
+	outcome := balance.Bad
 	var timeout net.Error
 	switch {
 	case ex.Canceled() != nil: // nobody reads the answer
 		ex.Response.Status = http.StatusBadGateway
-		return
+		return balance.Neither
 	case errors.Is(err, exchange.ErrClientSlow):
-		p.status, p.why = http.StatusRequestTimeout, "The request was sent too slowly."
+		p.status, p.why, outcome = http.StatusRequestTimeout, "The request was sent too slowly.", balance.Neither
 	case errors.Is(err, exchange.ErrClientGone):
-		p.status, p.why = http.StatusBadRequest, "The request broke off."
+		p.status, p.why, outcome = http.StatusBadRequest, "The request broke off.", balance.Neither
 	case errors.Is(err, upstream.ErrBusy):
 		p.status, p.why, p.retry = http.StatusServiceUnavailable, "The site is too busy.", time.Second
 	case errors.Is(err, upstream.ErrTimeout), errors.As(err, &timeout) && timeout.Timeout():
@@ -79,11 +81,12 @@ func (o *origin) failed(ex *exchange.Exchange, name string, err error) {
 	case errors.Is(err, upstream.ErrDial):
 		p.why = "The site cannot be reached at the moment."
 	case errors.Is(err, upstream.ErrInvalid):
-		p.status, p.why = http.StatusInternalServerError, "The request could not be passed on."
+		p.status, p.why, outcome = http.StatusInternalServerError, "The request could not be passed on.", balance.Neither
 	default:
 		p.why = "The site broke off without a proper answer."
 	}
 	o.server.fail(ex, p, errWith{name, err})
+	return outcome
 }
 
 // errWith is an error with the name of the upstream that it is about.

@@ -29,7 +29,7 @@ var groups = map[string][]string{
 	"Access":    {"ip", "basic-auth", "forward-auth"},
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
 	"Answers":   {"compress", "error-pages", "respond", "maintenance"},
-	"Balancing": {"balance", "sticky", "slow-start", "eject", "retry"},
+	"Balancing": {"balance", "sticky", "slow-start", "eject", "retry", "breaker", "timeout"},
 	"Health":    {"health"},
 	"Shared":    {"use", "defaults", "enable"},
 }

@@ -6,17 +6,22 @@ import (
 	"time"
 )
 
-// latency is a moving average of how long a replica takes to answer, weighted by
-// time instead of by number: it halves its memory every few seconds, however many
-// requests there are. It jumps to a sample above it, so that a replica which becomes
-// slow is noticed at once (peak EWMA). Two updates at the same time may lose one.
+// latency is a moving average of how long a replica takes to answer. It jumps to a
+// sample above it, so that a replica which becomes slow is noticed at once (peak
+// EWMA), and comes down from there with good answers: by time, if there are few, and
+// by their number, or one late answer of a busy replica would count for as long as
+// thousands of good ones take. Two updates at the same time may lose one.
 type latency struct {
 	average atomic.Uint64 // float64, nanoseconds; 0: nothing is known
 	at      atomic.Int64
 }
 
-// memory is the time in which an old sample's weight falls to 1/e.
-const memory = 10 * time.Second
+const (
+	// memory is the time in which an old sample's weight falls to 1/e.
+	memory = 10 * time.Second
+	// keeps is what is left of it at most, by one more sample.
+	keeps = 15.0 / 16
+)
 
 func decay(age int64) float64 { return math.Exp(-float64(max(age, 0)) / float64(memory)) }
 
@@ -25,7 +30,7 @@ func (l *latency) observe(d time.Duration, now int64) {
 	sample := max(float64(d), 1)
 	old := math.Float64frombits(l.average.Load())
 	if old != 0 {
-		if w := decay(now - l.at.Load()); sample < old*w {
+		if w := min(decay(now-l.at.Load()), keeps); sample < old*w {
 			sample += (old - sample) * w
 		}
 	}

@@ -28,6 +28,15 @@ type Options struct {
 	SlowStart time.Duration // a new replica gets its full share after; 0: at once
 	Eject     Eject
 	Retry     Retry
+	Breaker   BreakerRules
+	Timeouts  Timeouts
+}
+
+// Timeouts are how long a replica may take; 0: as long as it likes.
+type Timeouts struct {
+	Dial      time.Duration // to take a connection, TLS included; not 0
+	FirstByte time.Duration // from the request sent to the head of the answer
+	Idle      time.Duration // silence in the middle of a body
 }
 
 // Eject says when a replica that fails is left out.
@@ -39,8 +48,9 @@ type Eject struct {
 
 // Retry says when a request is given to another replica.
 type Retry struct {
-	Times int // after the first; RetryOthers: each of the others once
-	For   time.Duration
+	Times  int // after the first; RetryOthers: each of the others once
+	Budget int // percent of the requests; 0: no bound
+	For    time.Duration
 }
 
 // RetryOthers as Retry.Times stands for as many times as there are other replicas.
@@ -92,7 +102,7 @@ func (o *Options) Labels(s *label.Set) {
 	s.Duration(&o.Eject.For, "eject.for", 10*time.Second,
 		"How long. Then one request tries it; each failure doubles the time, up to 5 minutes.", label.Needs("eject"), label.Example("30s"))
 	s.Check("eject.for", func() error { return atLeast(o.Eject.For, time.Millisecond) })
-	o.percent(s, &o.Eject.Keep, "eject.keep", 50, "Share of the replicas that is never ejected, so that the rest is not overrun.", label.Needs("eject"))
+	o.percent(s, &o.Eject.Keep, "eject.keep", 50, "Share of the replicas that is never ejected, so that the rest is not overrun.", label.Needs("eject"), label.Example("80%"))
 
 	o.Retry.Times = RetryOthers
 	s.Func("retry", "number",
@@ -105,7 +115,34 @@ func (o *Options) Labels(s *label.Set) {
 			o.Retry.Times = n
 			return nil
 		}, label.Example("2"))
+	o.percent(s, &o.Retry.Budget, "retry.budget", 0,
+		"Most retries, as a share of the route's requests in the last 10 seconds, so that retries do not overrun what is left of it; 5 are free. Without it, there is no bound.",
+		label.Example("20%"))
 	s.Duration(&o.Retry.For, "retry.for", 10*time.Second, "No retry begins later than this after the request came.", label.Example("5s"))
+	o.breaker(s)
+	o.timeouts(s)
+}
+
+func (o *Options) breaker(s *label.Set) {
+	b := &o.Breaker
+	o.percent(s, &b.Percent, "breaker", 0,
+		"Circuit breaker: when this share of the requests fails (no answer, or 502, 503 or 504), visitors get 503 at once for a while, and the application a rest. Then single requests try it; 3 good ones in a row end that.",
+		label.Example("50%"))
+	s.Duration(&b.Window, "breaker.window", 10*time.Second, "The time whose requests count.", label.Needs("breaker"), label.Example("1m"))
+	s.Check("breaker.window", func() error { return atLeast(b.Window, slots*time.Millisecond) })
+	s.Int(&b.Requests, "breaker.requests", 20, "Fewer requests in that time do not open it.", label.Needs("breaker"), label.Range(1, 1000000), label.Example("100"))
+	s.Duration(&b.For, "breaker.for", 10*time.Second, "How long it stays open.", label.Needs("breaker"), label.Example("30s"))
+	s.Check("breaker.for", func() error { return atLeast(b.For, time.Millisecond) })
+}
+
+func (o *Options) timeouts(s *label.Set) {
+	t := &o.Timeouts
+	s.Duration(&t.Dial, "timeout.dial", 5*time.Second, "How long a replica may take to accept a connection, TLS included.", label.Example("1s"))
+	s.Check("timeout.dial", func() error { return atLeast(t.Dial, time.Millisecond) })
+	s.Duration(&t.FirstByte, "timeout.first-byte", time.Minute,
+		"How long it may take to begin its answer when it has the whole request; then visitors get 504. 0 means as long as it likes. This and the next one are kept to within half a second.", label.Example("5m"))
+	s.Duration(&t.Idle, "timeout.idle", 15*time.Minute,
+		"How long it may be silent in the middle of an answer, or take nothing of a request. 0 means as long as it likes.", label.Example("1h"))
 }
 
 // percent binds a share of the whole, from 1% to 100%.
@@ -123,7 +160,7 @@ func (*Options) percent(s *label.Set, p *int, name string, def int, doc string, 
 		}
 		*p = share
 		return nil
-	}, append(attrs, label.Default(shown), label.Example("50%"))...)
+	}, append(attrs, label.Default(shown))...)
 }
 
 // atLeast refuses a time that would make its option useless.

@@ -226,7 +226,7 @@ func TestSlowStartOfAll(t *testing.T) {
 }
 
 // The estimate jumps up with one late answer, comes down with good ones by time and
-// not by number, and fades while nothing is known.
+// by number, and fades while nothing is known.
 func TestLatency(t *testing.T) {
 	t.Parallel()
 	var l latency
@@ -244,16 +244,15 @@ func TestLatency(t *testing.T) {
 	is(2 * time.Millisecond)
 	l.observe(200*time.Millisecond, now)
 	is(200 * time.Millisecond)
-	for range 1000 {
-		l.observe(2*time.Millisecond, now)
-	}
-	is(200 * time.Millisecond)
 	now += int64(memory)
 	is(200 * time.Millisecond * 1000 / 2718)
 	l.observe(2*time.Millisecond, now)
 	is(74840 * time.Microsecond) // 2 + 198/e
+	for range 16 {
+		l.observe(2*time.Millisecond, now)
+	}
+	is(27940 * time.Microsecond) // 2 + 72.84*(15/16)^16
 	for range 100 {
-		now += int64(memory) / 10
 		l.observe(2*time.Millisecond, now)
 	}
 	is(2 * time.Millisecond)
