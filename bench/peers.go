@@ -222,9 +222,11 @@ func (p *peer) ready(ctx context.Context) error {
 	return poll(ctx, func() error { return getOnce(p.addr) })
 }
 
+// notePeak notes how much memory the peer has taken.
+func (p *peer) notePeak() { p.peakRSS = max(p.peakRSS, memory(p.cmd.Process.Pid, "VmHWM")) }
+
 // restart ends the peer and starts it again, as it was.
 func (p *peer) restart(ctx context.Context) error {
-	p.peakRSS = max(p.peakRSS, memory(p.cmd.Process.Pid, "VmHWM"))
 	p.end()
 	return p.launch(ctx)
 }

@@ -113,7 +113,8 @@ func (r *results) failures() []string {
 func (r *results) peak(p *peer) {
 	for i := range r.Peers {
 		if r.Peers[i].Name == p.name {
-			r.Peers[i].PeakRSS = max(p.peakRSS, memory(p.cmd.Process.Pid, "VmHWM"))
+			p.notePeak()
+			r.Peers[i].PeakRSS = p.peakRSS
 		}
 	}
 }

@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -109,15 +110,18 @@ func chooseScenarios(list string) ([]scenario, error) {
 }
 
 // measure runs the scenario once and reads what it cost.
-func measure(ctx context.Context, env *environment, s scenario, p *peer, d time.Duration) (measurement, error) {
+func measure(ctx context.Context, env *environment, s scenario, p *peer, d time.Duration) (m measurement, err error) {
 	if s.fresh {
+		p.notePeak()
 		if err := p.restart(ctx); err != nil {
 			return measurement{}, fmt.Errorf("restart: %w", err)
 		}
+		time.Sleep(d) // what a peer needed only to start is no part of what connections cost
+		// The peak is that of the loads, not that of 1,000 connections.
+		defer func() { err = errors.Join(err, p.restart(ctx)) }()
 	}
 	pid := p.cmd.Process.Pid
 	rss := memory(pid, "VmRSS")
-	var m measurement
 	before, err := cpuTime(pid)
 	if err != nil {
 		return m, fmt.Errorf("the peer is gone: %w", err)

@@ -145,6 +145,7 @@ func (s *Server) Run(ctx context.Context) error {
 	var sweeping sync.WaitGroup
 	swept := make(chan struct{})
 	sweeping.Go(func() { s.replicas.sweep(swept) })
+	sweeping.Go(func() { newTidier().run(swept) })
 
 	<-ctx.Done()
 	s.listeners.closeTCP()

@@ -78,7 +78,7 @@ func fill(g *gather) error {
 
 func TestGatherGivesUp(t *testing.T) {
 	t.Parallel()
-	near, far := net.Pipe()
+	near, _ := net.Pipe()
 	c := &tally{Conn: near}
 	if err := fill(newGather(c, 20*time.Millisecond)); !errors.Is(err, os.ErrDeadlineExceeded) {
 		t.Errorf("an origin that reads nothing: %v", err)
@@ -88,7 +88,7 @@ func TestGatherGivesUp(t *testing.T) {
 	}
 
 	// One that reads slowly is waited for.
-	near, far = net.Pipe()
+	near, far := net.Pipe()
 	g := newGather(near, 200*time.Millisecond)
 	const size = 40
 	if _, err := g.Write(make([]byte, size)); err != nil {

@@ -92,7 +92,7 @@ func (s *Sock) read(p []byte) (int, error) {
 	switch {
 	case err != nil:
 		return 0, s.failed("read", err)
-	case s.gotErr == ErrNothing: //nolint:errorlint // as tryRead set it
+	case s.gotErr == ErrNothing:
 		return 0, ErrNothing
 	case s.gotErr != nil:
 		return 0, s.failed("read", s.gotErr)
