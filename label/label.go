@@ -49,6 +49,7 @@ func ParsePart(source string, key func(option string) string, values Values, bin
 }
 
 func parse(s *Set, binders []Binder) []Problem {
+	s.options = make([]Option, 0, 128)
 	s.bind(binders)
 	s.reportUnknown()
 	sortProblems(s.problems)

@@ -160,17 +160,19 @@ func (s *Set) bind(binders []Binder) {
 	}
 }
 
-// add records an option. Like package flag, it panics on what only a
-// programmer can get wrong.
+// add records an option. Like package flag, it panics on what only a programmer can
+// get wrong; that shows when options are described, and costs nothing when they are read.
 func (s *Set) add(o Option, attrs []Attr, more ...Attr) Option {
 	for _, a := range append(slices.Clip(attrs), more...) {
 		a(&o)
 	}
-	if !validOption(o.Name) {
-		panic(fmt.Sprintf("label: %q is no name for an option", o.Name))
-	}
-	if slices.ContainsFunc(s.options, func(x Option) bool { return x.Name == o.Name }) {
-		panic(fmt.Sprintf("label: option %q is bound twice", o.Name))
+	if s.key == nil {
+		if !validOption(o.Name) {
+			panic(fmt.Sprintf("label: %q is no name for an option", o.Name))
+		}
+		if slices.ContainsFunc(s.options, func(x Option) bool { return x.Name == o.Name }) {
+			panic(fmt.Sprintf("label: option %q is bound twice", o.Name))
+		}
 	}
 	s.options = append(s.options, o)
 	return o
