@@ -136,6 +136,7 @@ func FuzzStaticFile(f *testing.F) {
 	for _, text := range []string{
 		site("a.test"), "", "null", "[]", "a: b", "a: {}\n---\nb: {}", "a: &a {b: *a}", "a: !!binary x", "? {a: b}\n: c",
 		"a: {host: [x.test, y.test], to: [http://1.2.3.4, unix:/a], health: {path: /}}", "\xff\xfe", "%YAML 1.1\n---\na: 1", "<<: {}",
+		"bundles: {b: {tags: x}, c: &c {to: y}}\ndefaults: {health: {path: /}}\na: {host: a.test, use: [b, c], to: http://1.2.3.4}", "bundles: &b {b: *b}\ndefaults: *b",
 		"a: &x [*x]\nb: {host: *x, to: *x}",
 	} {
 		f.Add([]byte(text))
