@@ -36,6 +36,7 @@ type turn struct {
 	home    int         // the replica that its visitor stays with; -1: none
 	skip    balance.Set // those that had their turn
 	any     bool        // also those that are left out may be asked
+	last    bool        // there is no other route that could take the exchange
 	retries int
 	rounds  int
 	name    string // of the replica that failed last
@@ -43,19 +44,26 @@ type turn struct {
 }
 
 // Serve has one replica answer, unless the route's circuit breaker is open.
-func (o *origin) Serve(ex *exchange.Exchange) {
-	p := o.set.Load().policy
-	rules := &p.Breaker
+func (o *origin) Serve(ex *exchange.Exchange) { o.serve(ex, true) }
+
+// serve is Serve. But if last is false, as another route could take ex, it returns
+// false instead of asking replicas that are left out, or telling what is wrong; ex
+// is as it was then.
+func (o *origin) serve(ex *exchange.Exchange, last bool) (answered bool) {
+	rules := &o.set.Load().policy.Breaker
 	if rules.Percent == 0 {
-		o.serve(ex)
-		return
+		answered, _ = o.attempt(ex, last)
+		return answered
 	}
 	probe, wait := o.breaker.Allow(rules, time.Now().UnixNano())
+	if wait > 0 && !last {
+		return false
+	}
 	if wait > 0 {
 		o.server.fail(ex, page{status: http.StatusServiceUnavailable, retry: wait, why: "The site has failed too often and is given a rest."}, errOpen)
-		return
+		return true
 	}
-	outcome := o.serve(ex)
+	answered, outcome := o.attempt(ex, last)
 	opened, closed := o.breaker.Done(rules, probe, outcome, time.Now().UnixNano())
 	switch {
 	case opened:
@@ -63,44 +71,76 @@ func (o *origin) Serve(ex *exchange.Exchange) {
 	case closed:
 		o.server.logger.Info("the origin answers again, the circuit breaker is closed", "route", o.name)
 	}
+	return answered
 }
 
 var errOpen = errors.New("the circuit breaker is open")
 
-// serve has one replica answer.
-func (o *origin) serve(ex *exchange.Exchange) balance.Outcome {
+// attempt is serve without the circuit breaker.
+func (o *origin) attempt(ex *exchange.Exchange, last bool) (answered bool, _ balance.Outcome) {
 	t := o.begin(ex)
+	t.last = last
 	for {
 		i := t.next(ex)
 		switch {
 		case i >= 0:
 		case t.err == nil && o.set.Load() != t.set: // all have retired, others have come
 			t = o.begin(ex)
+			t.last = last
 			continue
 		case t.err == nil:
-			o.unavailable(ex, t.set)
-			return balance.Neither
+			if last {
+				o.unavailable(ex, t.set)
+			}
+			return last, balance.Neither
+		case !last:
+			return false, balance.Bad
 		case t.wait(ex): // and ask all once more
 			continue
 		default:
-			return o.failed(ex, t.name, t.err)
+			return true, o.failed(ex, t.name, t.err)
 		}
 		m := t.set.ready[i]
 		err := o.ask(ex, t.set, m)
 		if err == nil {
 			t.set.stay(ex, t.home, i)
 			if failing(ex.Response.Status) {
-				return balance.Bad
+				return true, balance.Bad
 			}
-			return balance.Good
+			return true, balance.Good
 		}
 		t.skipped(ex, i)
 		t.name, t.err = m.replica.name, err
 		if p := t.set.policy; !p.repeatable(ex, err, t.retries) || p.Retry.Budget > 0 && !o.budget.Retry(time.Now().UnixNano(), p.Retry.Budget) {
-			return o.failed(ex, t.name, t.err)
+			return true, o.failed(ex, t.name, t.err)
 		}
 		t.retries++
 	}
+}
+
+// usable tells whether a replica can be given requests, as far as is known.
+func (o *origin) usable() bool {
+	now := time.Now().UnixNano()
+	set := o.set.Load()
+	if set.policy.Breaker.Percent > 0 && o.breaker.Resting(now) {
+		return false
+	}
+	for _, m := range set.stats {
+		if m.Open(now) {
+			return true
+		}
+	}
+	return false
+}
+
+// stays tells whether the visitor stays with one of the replicas.
+func (o *origin) stays(ex *exchange.Exchange) bool {
+	set := o.set.Load()
+	if set.policy.cookies == nil {
+		return false
+	}
+	i := set.home(set.policy.cookies.Given(ex))
+	return i >= 0 && set.ready[i].Whole()
 }
 
 // begin looks what says where ex should go.
@@ -120,7 +160,8 @@ func (o *origin) begin(ex *exchange.Exchange) turn {
 }
 
 // next chooses a replica and counts ex in there; -1: there is none left. Those
-// that are left out are asked only when there is no other, rather than to give up.
+// that are left out are asked only when there is no other, nor another route, rather
+// than to give up.
 func (t *turn) next(ex *exchange.Exchange) int {
 	c := balance.Choice{Members: t.set.stats, Skip: t.skip, Key: t.key, Now: ex.Start.UnixNano(), Any: t.any}
 	if t.err != nil {
@@ -134,7 +175,7 @@ func (t *turn) next(ex *exchange.Exchange) int {
 	for {
 		i := t.set.policy.picker.Pick(c)
 		switch {
-		case i < 0 && c.Any:
+		case i < 0 && (c.Any || !t.last):
 			return -1
 		case i < 0:
 			t.any, c.Any = true, true

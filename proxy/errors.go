@@ -32,6 +32,10 @@ func (s *Server) logFailure(ex *exchange.Exchange, status int, told string, caus
 	if status >= 500 {
 		level = slog.LevelWarn
 	}
+	if m, is := ex.Front.(*mirror); is { // no client is told anything, and there may be many
+		m.failed(cause)
+		level = slog.LevelDebug
+	}
 	if !s.logger.Enabled(context.Background(), level) {
 		return
 	}

@@ -32,6 +32,7 @@ type Server struct {
 	setting  sync.Mutex // held by SetTable
 	replicas *replicas
 	checks   *checks
+	mirrors  mirrors
 	conns    conns
 	http3    *http3Front // nil without UDP sockets
 	leaving  atomic.Bool // see StepAside
@@ -66,6 +67,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s.SetTrusted(cfg.Trusted)
 	s.replicas = newReplicas(dialPool)
+	s.mirrors.init()
 	s.checks = newChecks(s.logger, reach, s.checked)
 	s.tls = s.tlsConfig()
 	if a := listeners.HTTPS(); s.httpsPort == 0 && len(a) > 0 {
@@ -96,6 +98,9 @@ func (s *Server) SetTable(t *route.Table) {
 	}
 	for _, n := range next.sites {
 		n.origin.set.Store(s.replicaSet(n, next.used))
+	}
+	for _, n := range next.sites { // all members have their replicas now
+		n.split.plan.Store(next.planFor(n, n.split.plan.Load()))
 	}
 	s.table.Store(next)
 	s.replicas.retain(next)
@@ -157,6 +162,7 @@ func (s *Server) Run(ctx context.Context) error {
 	s.listeners.Close()
 	close(swept)
 	sweeping.Wait()
+	s.mirrors.close()
 	s.checks.close()
 	s.replicas.close()
 	select {

@@ -22,8 +22,11 @@ type table struct {
 // site is a route with the chain of handlers that its requests go through.
 type site struct {
 	route  *route.Route
-	chain  exchange.Handler
-	origin *origin           // the end of chain
+	chain  exchange.Handler // for requests that find the route: its middleware, then split
+	split  *split
+	own    exchange.Handler // for requests that it gets as a member of another: its middleware, then origin
+	mirror *mirror          // what it has to do with copies
+	origin *origin
 	checks []*health.Checker // of route.Upstreams, by place; nil: none
 }
 
@@ -51,19 +54,29 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 			old = prev.byID[r.ID]
 		}
 		n := &site{route: r}
-		switch {
-		case old == nil:
+		if old == nil {
 			n.origin = &origin{server: s, route: r.ID, name: r.Name}
-			n.chain = chain(r.Middleware, n.origin)
-		case reflect.DeepEqual(wrappers(old.route.Middleware), wrappers(r.Middleware)):
-			n.origin, n.chain = old.origin, old.chain
-		default:
-			n.origin = old.origin
-			n.chain = chain(r.Middleware, n.origin)
+			n.split = &split{origin: n.origin}
+			n.mirror = &mirror{server: s, name: r.Name}
+		} else {
+			n.origin, n.split, n.mirror = old.origin, old.split, old.mirror
+			if reflect.DeepEqual(wrappers(old.route.Middleware), wrappers(r.Middleware)) {
+				n.chain, n.own = old.chain, old.own
+			}
+		}
+		if n.chain == nil {
+			n.chain = chain(r.Middleware, n.split)
 		}
 		n.checks = s.checks.of(r, old.serves)
 		next.sites[i] = n
 		next.byID[r.ID] = n
+	}
+	for _, r := range routes {
+		for _, m := range r.Members {
+			if n := next.sites[m.Route.Index]; n.own == nil {
+				n.own = chain(n.route.Middleware, n.origin)
+			}
+		}
 	}
 	return next
 }

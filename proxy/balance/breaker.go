@@ -63,6 +63,13 @@ func (b *Breaker) Allow(rules *BreakerRules, now int64) (probe bool, wait time.D
 	return true, 0
 }
 
+// Resting tells whether Allow would let nothing through.
+func (b *Breaker) Resting(now int64) bool {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.state != closed && now < b.until
+}
+
 // Done counts a request that was let through, and tells if that has opened or closed
 // the breaker.
 func (b *Breaker) Done(rules *BreakerRules, probe bool, outcome Outcome, now int64) (opened, closedAgain bool) {

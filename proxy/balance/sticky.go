@@ -60,6 +60,12 @@ func (c *Cookies) Line(value string, secure bool) string {
 	return line
 }
 
+// Given is the cookie's value in a request; nil if there is none.
+func (c *Cookies) Given(ex *exchange.Exchange) []byte {
+	value, _ := cookie(&ex.Request.Fields, c.name)
+	return value
+}
+
 // Take gives the cookie's value and removes it from the request: the origin has
 // nothing to do with it. The value is nil if there is none.
 func (c *Cookies) Take(ex *exchange.Exchange) []byte {
