@@ -262,7 +262,7 @@ func TestMirrorOutlivesVisitor(t *testing.T) {
 		<-r.Context().Done()
 		close(gone)
 	})
-	shadow := originAt(t, func(w http.ResponseWriter, r *http.Request) {
+	shadow := originAt(t, func(_ http.ResponseWriter, r *http.Request) {
 		<-gone
 		time.Sleep(50 * time.Millisecond) // were it given up, it would be by now
 		result <- r.Context().Err()

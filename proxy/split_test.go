@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/http/cookiejar"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -406,5 +407,41 @@ func TestPlansChange(t *testing.T) {
 		if got := shares(answers(t, i.client(t), "http://a.test/", 20)); got != want {
 			t.Errorf("%d%%: %s, want %s", percent, got, want)
 		}
+	}
+}
+
+// With sticky on all of them, a visitor stays with the route that answered first,
+// while new visitors are shared in exact proportion.
+func TestVisitorsStayWithAMember(t *testing.T) {
+	t.Parallel()
+	a, b := newMortal(t, "a"), newMortal(t, "b")
+	sticky := func(r *route.Route) *route.Route { return labelled(t, r, label.Values{"sticky": "true"}) }
+	i := serve(t, []*route.Route{
+		sticky(sharing("a.test", "a", route.None, 0, a.address)), sticky(sharing("a.test", "b", route.Canary, 25, b.address)),
+	})
+	firsts := ""
+	var ofB *http.Client
+	for range 8 {
+		c := i.client(t)
+		c.Jar, _ = cookiejar.New(nil)
+		order := answers(t, c, "https://a.test/", 10)
+		if order != strings.Repeat(order[:1], 10) {
+			t.Errorf("one visitor went to %s", order)
+		}
+		if firsts += order[:1]; order[0] == 'b' {
+			ofB = c
+		}
+	}
+	if got := shares(firsts); got != "a6 b2" {
+		t.Errorf("new visitors: %s (%s), want a6 b2", got, firsts)
+	}
+	b.die()
+	if got := shares(answers(t, ofB, "https://a.test/", 6)); got != "a6" {
+		t.Errorf("the canary is gone: %s", got)
+	}
+	b.live(t)
+	await(t, "new visitors get to the canary again", func() bool { return answers(t, i.client(t), "https://a.test/", 1) == "b" })
+	if got := shares(answers(t, ofB, "https://a.test/", 4)); got != "a4" {
+		t.Errorf("the visitor that moved to the route itself: %s", got)
 	}
 }
