@@ -445,3 +445,32 @@ func TestVisitorsStayWithAMember(t *testing.T) {
 		t.Errorf("the visitor that moved to the route itself: %s", got)
 	}
 }
+
+// While a route's circuit breaker is open, its failover has the requests.
+func TestFailoverOfOpenBreaker(t *testing.T) {
+	t.Parallel()
+	var ill atomic.Bool
+	ill.Store(true)
+	fails := originAt(t, func(w http.ResponseWriter, _ *http.Request) {
+		if ill.Load() {
+			w.WriteHeader(http.StatusServiceUnavailable)
+			return
+		}
+		_, _ = io.WriteString(w, "a")
+	})
+	i := serve(t, []*route.Route{
+		labelled(t, sharing("a.test", "main", route.None, 0, fails), label.Values{
+			"breaker": "50%", "breaker.requests": "4", "breaker.for": "300ms", "breaker.window": "10s",
+		}),
+		sharing("a.test", "spare", route.Failover, 0, named(t, "b")),
+	})
+	c := i.client(t)
+	if got := shares(answers(t, c, "http://a.test/", 4)); !strings.HasSuffix(got, "4") || strings.HasPrefix(got, "b") {
+		t.Errorf("before the breaker opens: %s", got)
+	}
+	if got := shares(answers(t, c, "http://a.test/", 5)); got != "b5" {
+		t.Errorf("while it is open: %s", got)
+	}
+	ill.Store(false)
+	await(t, "the route has its requests back", func() bool { return answers(t, c, "http://a.test/", 5) == "aaaaa" })
+}
