@@ -25,7 +25,7 @@ var groups = map[string][]string{
 	"Sharing":   {"weight", "canary", "mirror", "failover"},
 	"Redirects": {"redirect-host", "redirect"},
 	"Paths":     {"strip-prefix", "add-prefix", "rewrite"},
-	"Fields":    {"request-headers", "response-headers", "security-headers", "hsts", "cors", "request-id"},
+	"Fields":    {"request-headers", "response-headers", "security-headers", "hsts", "cors", "request-id", "trace"},
 	"Access":    {"ip", "basic-auth", "forward-auth"},
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
 	"Answers":   {"compress", "error-pages", "respond", "maintenance"},

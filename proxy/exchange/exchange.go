@@ -14,12 +14,13 @@ package exchange
 
 import (
 	"context"
-	"crypto/rand"
 	"crypto/tls"
+	"encoding/binary"
 	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime/debug"
@@ -234,15 +235,27 @@ type Aborter interface {
 	Abort(cause error)
 }
 
-// RequestID returns the request's ID, made at the first call: 16 hex digits.
+// RequestID returns the request's ID, made at the first call: 16 hex digits, not all of
+// them 0. It tells requests apart and is no secret.
 func (ex *Exchange) RequestID() string {
-	if !ex.hasID {
-		var raw [8]byte
-		_, _ = rand.Read(raw[:]) // never fails (crypto/rand)
-		hex.Encode(ex.id[:], raw[:])
-		ex.hasID = true
-	}
+	ex.makeID()
 	return string(ex.id[:])
+}
+
+// AppendRequestID appends RequestID to b, without an allocation of its own.
+func (ex *Exchange) AppendRequestID(b []byte) []byte {
+	ex.makeID()
+	return append(b, ex.id[:]...)
+}
+
+func (ex *Exchange) makeID() {
+	if ex.hasID {
+		return
+	}
+	var raw [8]byte
+	binary.BigEndian.PutUint64(raw[:], max(rand.Uint64(), 1)) // no system call, unlike crypto/rand
+	hex.Encode(ex.id[:], raw[:])
+	ex.hasID = true
 }
 
 // OnDone has d called once when the exchange is over, last registered first.

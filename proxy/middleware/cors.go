@@ -235,5 +235,5 @@ func matchOrigin(pattern string, origin []byte) bool {
 // browsers as its word on CORS.
 func permission(name, _ []byte) bool {
 	const prefix = "access-control-"
-	return len(name) > len(prefix) && exchange.EqualFold(name[:len(prefix)], prefix)
+	return len(name) > len(prefix) && name[0]|0x20 == 'a' && exchange.EqualFold(name[:len(prefix)], prefix)
 }

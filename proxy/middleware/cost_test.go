@@ -1,6 +1,7 @@
 package middleware
 
 import (
+	"maps"
 	"strings"
 	"testing"
 
@@ -10,6 +11,8 @@ import (
 
 // typical is what a careful user asks for.
 var typical = label.Values{
+	"request-id":       "true",
+	"trace":            "true",
 	"strip-prefix":     "/api",
 	"request-headers":  "X-Client: {client_ip}\nX-From: {scheme}://{host}{path}\n-X-Secret",
 	"response-headers": "Cache-Control: private\n-Server",
@@ -103,8 +106,25 @@ func TestTypicalChainAllocatesNothing(t *testing.T) {
 	}
 }
 
+// full is what bench/ has on in portway-full.
+var full = label.Values{
+	"request-id":       "true",
+	"response-headers": "X-Served-By: bench",
+	"security-headers": "true",
+	"hsts":             "true",
+	"ip.deny":          "203.0.113.0/24",
+	"cors":             "https://app.example.com",
+	"rate-limit":       "100000000/1s",
+	"max-in-flight":    "10000",
+	"request-headers":  "X-Client: {client_ip}",
+}
+
 func BenchmarkChain(b *testing.B) {
-	for name, h := range map[string]exchange.Handler{"none": &ordinary{}, "typical": typicalChain(b)} {
+	binders, problems := parse(full)
+	if len(problems) > 0 {
+		b.Fatal(problems)
+	}
+	for name, h := range map[string]exchange.Handler{"none": &ordinary{}, "typical": typicalChain(b), "full": wrap(binders, &ordinary{})} {
 		b.Run(name, func(b *testing.B) {
 			b.ReportAllocs()
 			serve := sameRequest(b, h)
@@ -117,7 +137,9 @@ func BenchmarkChain(b *testing.B) {
 
 // BenchmarkEach shows what each of the typical ones costs by itself.
 func BenchmarkEach(b *testing.B) {
-	for option, value := range typical {
+	all := maps.Clone(typical)
+	maps.Copy(all, full)
+	for option, value := range all {
 		b.Run(option, func(b *testing.B) {
 			binders, _ := parse(label.Values{option: value})
 			b.ReportAllocs()
@@ -153,6 +175,21 @@ func BenchmarkCompress(b *testing.B) {
 				}
 				finish(ex)
 			}
+		})
+	}
+}
+
+// BenchmarkChainTogether shows what requests of one client cost that come at the same time.
+func BenchmarkChainTogether(b *testing.B) {
+	binders, _ := parse(full)
+	for name, h := range map[string]exchange.Handler{"none": &ordinary{}, "full": wrap(binders, &ordinary{})} {
+		b.Run(name, func(b *testing.B) {
+			b.RunParallel(func(p *testing.PB) {
+				serve := sameRequest(b, h)
+				for p.Next() {
+					serve()
+				}
+			})
 		})
 	}
 }

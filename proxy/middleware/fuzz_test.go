@@ -291,3 +291,28 @@ func FuzzClaims(f *testing.F) {
 		}
 	})
 }
+
+var traceRE = regexp.MustCompile(`^(?:00-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}|(?:0[1-9a-f]|[1-9a-e][0-9a-f]|f[0-9a-e])-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}(?s:-.*)?)$`)
+
+// FuzzTraceparent: what is continued is what the standard calls well-formed.
+func FuzzTraceparent(f *testing.F) {
+	for _, seed := range []string{
+		"00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-",
+		"cc-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01-what", "ff-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01",
+		"00-00000000000000000000000000000000-b7ad6b7169203331-01", "00-0af7651916cd43dd8448eb211c80319c-0000000000000000-01", "",
+		"01-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01.x", "00-0af7651916cd43dd8448eb211c80319cXb7ad6b7169203331-01",
+	} {
+		f.Add(seed)
+	}
+	f.Fuzz(func(t *testing.T, value string) {
+		want := traceRE.MatchString(value) && !strings.HasPrefix(value[3:], strings.Repeat("0", 32)) && !strings.HasPrefix(value[36:], strings.Repeat("0", 16))
+		if got := validTrace([]byte(value)); got != want {
+			t.Errorf("%q: %v", value, got)
+		}
+		ex := exchange.Get()
+		defer exchange.Put(ex)
+		if b := newTrace(ex); !validTrace(b) || string(b[36:52]) != ex.RequestID() {
+			t.Errorf("made %s", b)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -136,6 +137,7 @@ func replay(t *testing.T, a *txtar.Archive) string {
 		h.Serve(ex)
 		got := answered(t, ex)
 		text := strings.ReplaceAll(service.Asked()+out.String()[from:]+got, ex.RequestID(), "REQUEST-ID")
+		text = newTraceRE.ReplaceAllString(text, "00-TRACE-ID-REQUEST-ID-01")
 		before := out.String()[:from]
 		out.Reset()
 		out.WriteString(before + text)
@@ -150,6 +152,9 @@ func replay(t *testing.T, a *txtar.Archive) string {
 	}
 	return out.String()
 }
+
+// newTraceRE fits a traceparent that was made for the request.
+var newTraceRE = regexp.MustCompile(`00-[0-9a-f]{32}-REQUEST-ID-01`)
 
 // forwarded is the request that the application gets.
 func forwarded(ex *exchange.Exchange) string {

@@ -352,6 +352,7 @@ func decoded(t *testing.T, resp *http.Response) string {
 
 var (
 	requestID = regexp.MustCompile(`\b[0-9a-f]{16}\b`)
+	newTrace  = regexp.MustCompile(`00-[0-9a-f]{32}-REQUEST-ID-01`)
 	// onlyOnWire is what belongs to a connection, or is there for the proxy to write.
 	onlyOnWire = regexp.MustCompile(`(?i)^[<>] (date|content-length|connection|x-forwarded-(for|host|port|proto)|forwarded|x-real-ip|user-agent|transfer-encoding):?`)
 	fieldLine  = regexp.MustCompile(`^([<>] )([^ :]+)(: )`)
@@ -361,6 +362,7 @@ var (
 // order and way of writing. Of a request that was broken off, the answer counts.
 func normal(text string) string {
 	text = requestID.ReplaceAllString(text, "REQUEST-ID")
+	text = newTrace.ReplaceAllString(text, "00-TRACE-ID-REQUEST-ID-01")
 	if strings.Contains(text, "> (broken off") {
 		text = text[strings.Index(text, "< "):]
 	}

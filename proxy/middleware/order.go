@@ -8,7 +8,7 @@ import "portway/label"
 //
 // The order is part of what protects a site, and is the same for all routes:
 //
-//   - What belongs to every answer, also to a refusal, is on top: the request's ID,
+//   - What belongs to every answer, also to a refusal, is on top: the request's ID and trace,
 //     compression, which must see a response as it will be sent, and the fields that
 //     tell browsers how to treat the site. Those that a user writes (response-headers)
 //     come after the presets on the way back, so that they have the last word.
@@ -33,6 +33,7 @@ import "portway/label"
 func All() []label.Binder {
 	return []label.Binder{
 		&requestID{},
+		&trace{},
 		&compress{},
 		&responseHeaders{},
 		&securityHeaders{},

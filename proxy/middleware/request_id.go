@@ -7,8 +7,7 @@ import (
 
 // requestID tells the origin the ID that Portway's log and error pages know the
 // request by. What the client sends under that name is replaced: it would let
-// strangers write into the logs of others. Trace fields (W3C traceparent and
-// tracestate) pass as they are, with or without this.
+// strangers write into the logs of others.
 type requestID struct {
 	on       bool
 	response bool
@@ -34,7 +33,7 @@ func (m *requestID) Wrap(next exchange.Handler) exchange.Handler {
 	response := m.response
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		from := len(ex.Memory)
-		ex.Memory = append(ex.Memory, ex.RequestID()...)
+		ex.Memory = ex.AppendRequestID(ex.Memory)
 		id := taken(ex, from)
 		remove(&ex.Request.Fields, "x-request-id")
 		ex.Request.Fields.Add(nameRequestID, id)

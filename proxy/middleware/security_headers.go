@@ -26,26 +26,42 @@ func (m *securityHeaders) Wrap(next exchange.Handler) exchange.Handler {
 	if !m.on {
 		return next
 	}
-	type field struct {
-		lower       string
-		name, value []byte
-	}
-	fields := []field{
-		{"x-content-type-options", []byte("X-Content-Type-Options"), []byte("nosniff")},
-		{"x-frame-options", []byte("X-Frame-Options"), []byte("SAMEORIGIN")},
-		{"referrer-policy", []byte("Referrer-Policy"), []byte("strict-origin-when-cross-origin")},
-	}
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		next.Serve(ex)
 		f := &ex.Response.Fields
-		drop(f, tellsSoftware)
-		for i := range fields {
-			if !f.Has(fields[i].lower) {
-				f.Add(fields[i].name, fields[i].value)
+		var options, frames, referrer, software bool
+		for i := range f.Len() {
+			name := f.At(i).Name
+			switch len(name) { // most fields are told apart by that
+			case len("x-content-type-options"):
+				options = options || exchange.EqualFold(name, "x-content-type-options")
+			case len("x-frame-options"): // referrer-policy is as long
+				frames = frames || exchange.EqualFold(name, "x-frame-options")
+				referrer = referrer || exchange.EqualFold(name, "referrer-policy")
+			case len("server"), len("x-powered-by"):
+				software = software || tellsSoftware(name, nil)
 			}
+		}
+		if software {
+			f.DelFunc(tellsSoftware)
+		}
+		if !options {
+			f.Add(nameContentTypeOptions, valueNosniff)
+		}
+		if !frames {
+			f.Add(nameFrameOptions, valueSameOrigin)
+		}
+		if !referrer {
+			f.Add(nameReferrerPolicy, valueStrictOrigin)
 		}
 	})
 }
+
+var (
+	nameContentTypeOptions, valueNosniff  = []byte("X-Content-Type-Options"), []byte("nosniff")
+	nameFrameOptions, valueSameOrigin     = []byte("X-Frame-Options"), []byte("SAMEORIGIN")
+	nameReferrerPolicy, valueStrictOrigin = []byte("Referrer-Policy"), []byte("strict-origin-when-cross-origin")
+)
 
 // tellsSoftware tells whether a field is of no use but to those who look for
 // software with known holes.

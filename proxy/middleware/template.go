@@ -30,7 +30,7 @@ var placeholders = []placeholder{
 	{"method", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Method...) }},
 	{"path", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Path...) }},
 	{"query", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Query...) }},
-	{"request_id", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.RequestID()...) }},
+	{"request_id", func(b []byte, ex *exchange.Exchange) []byte { return ex.AppendRequestID(b) }},
 	{"route", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.RouteName...) }},
 	{"scheme", func(b []byte, ex *exchange.Exchange) []byte { return append(b, clientScheme(ex)...) }},
 	{"uri", func(b []byte, ex *exchange.Exchange) []byte { return appendURI(b, &ex.Request) }},

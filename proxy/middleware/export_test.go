@@ -1,0 +1,4 @@
+package middleware
+
+// RaceEnabled is for tests from outside.
+const RaceEnabled = raceEnabled
