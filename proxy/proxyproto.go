@@ -51,3 +51,14 @@ func (s *Server) introduce(c net.Conn) bool {
 	}
 	return true
 }
+
+// ends gives the client's address and ours. Where a load balancer speaks for a
+// client that has no IP address, such as one on a unix socket, they are its own.
+func ends(c net.Conn) (remote, local netip.AddrPort) {
+	remote, local = addrPort(c.RemoteAddr()), addrPort(c.LocalAddr())
+	if p, ok := c.(*proxyproto.Conn); ok && (!remote.IsValid() || !local.IsValid()) {
+		raw := p.Raw()
+		remote, local = addrPort(raw.RemoteAddr()), addrPort(raw.LocalAddr())
+	}
+	return remote, local
+}

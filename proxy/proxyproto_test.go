@@ -66,6 +66,7 @@ func TestProxyProtocol(t *testing.T) {
 		{"version 2", "127.0.0.1", version2(t, "198.51.100.8:4242"), "198.51.100.8"},
 		{"version 2, IPv6", "127.0.0.1", version2(t, "[2001:db8::9]:1"), "2001:db8::9"},
 		{"version 2, local", "127.0.0.1", local, "127.0.0.1"},
+		{"version 2, from a unix socket", "127.0.0.1", "\r\n\r\n\x00\r\nQUIT\n\x21\x31\x00\xd8" + strings.Repeat("/", 216), "127.0.0.1"},
 		{"none from a load balancer", "127.0.0.1", "", ""},
 		{"garbage", "127.0.0.1", "PROXY nonsense\r\n", ""},
 		{"address that is none", "127.0.0.1", "PROXY TCP4 1.2.3.4.5 192.0.2.1 4242 443\r\n", ""},
