@@ -90,7 +90,7 @@ func writeReport(path string, all []target, results []result) error {
 	for _, t := range all {
 		line := rows[t.String()]
 		if line == "" {
-			line = fmt.Sprintf("| %s | never | | | | |\n", row(t))
+			line = fmt.Sprintf("| %s | not yet | | | | |\n", row(t))
 		}
 		text += line
 	}
