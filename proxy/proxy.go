@@ -9,6 +9,7 @@ import (
 	"net/netip"
 	"time"
 
+	"portway/proxy/cache"
 	"portway/route"
 )
 
@@ -48,6 +49,7 @@ type Config struct {
 	// no more; nil: at once.
 	HTTP3After <-chan struct{}
 	Places     route.Places  // where clients are, for routes that ask for it; may be nil
+	Cache      *cache.Cache  // what routes store answers in; nil: one of the default size. The Server closes it
 	Drain      time.Duration // how long Run waits for requests in flight; 0: 30 s
 	Certs      Certificates  // may be nil if HTTPS is empty
 	Logger     *slog.Logger

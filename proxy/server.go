@@ -13,6 +13,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portway/proxy/cache"
 	"portway/proxy/exchange"
 	"portway/route"
 )
@@ -31,6 +32,7 @@ type Server struct {
 	table    atomic.Pointer[table]
 	setting  sync.Mutex // held by SetTable
 	replicas *replicas
+	cache    *cache.Cache
 	checks   *checks
 	mirrors  mirrors
 	conns    conns
@@ -61,11 +63,19 @@ func New(cfg Config) (*Server, error) {
 	if cfg.Drain == 0 {
 		cfg.Drain = defaultDrain
 	}
+	if cfg.Cache == nil {
+		var err error
+		if cfg.Cache, err = cache.New(cache.Config{Logger: cfg.Logger}); err != nil {
+			listeners.Close()
+			return nil, err
+		}
+	}
 	s := &Server{
 		cfg: cfg, logger: cfg.Logger, limits: defaultLimits, listeners: listeners,
 		httpsPort: cfg.HTTPSPort, plain: make(map[string]exchange.Handler),
 	}
 	s.SetTrusted(cfg.Trusted)
+	s.cache = cfg.Cache
 	s.replicas = newReplicas(dialPool)
 	s.mirrors.init()
 	s.checks = newChecks(s.logger, reach, s.checked)
@@ -159,6 +169,7 @@ func (s *Server) Run(ctx context.Context) error {
 		s.lastRequests(fronts)
 	}
 	err := s.drain(fronts)
+	s.cache.Close()
 	s.listeners.Close()
 	close(swept)
 	sweeping.Wait()

@@ -6,6 +6,7 @@ import (
 
 	"portway/label"
 	"portway/proxy/balance"
+	"portway/proxy/cache"
 	"portway/proxy/exchange"
 	"portway/proxy/health"
 	"portway/route"
@@ -60,12 +61,12 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 			n.mirror = &mirror{server: s, name: r.Name}
 		} else {
 			n.origin, n.split, n.mirror = old.origin, old.split, old.mirror
-			if reflect.DeepEqual(wrappers(old.route.Middleware), wrappers(r.Middleware)) {
+			if reflect.DeepEqual(s.wrappers(old.route), s.wrappers(r)) {
 				n.chain, n.own = old.chain, old.own
 			}
 		}
 		if n.chain == nil {
-			n.chain = chain(r.Middleware, n.split)
+			n.chain = s.chain(r, n.split)
 		}
 		n.checks = s.checks.of(r, old.serves)
 		next.sites[i] = n
@@ -74,7 +75,7 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 	for _, r := range routes {
 		for _, m := range r.Members {
 			if n := next.sites[m.Route.Index]; n.own == nil {
-				n.own = chain(n.route.Middleware, n.origin)
+				n.own = s.chain(n.route, n.origin)
 			}
 		}
 	}
@@ -105,22 +106,39 @@ func balancing(binders []label.Binder) balance.Options {
 	return balance.Defaults()
 }
 
-// chain puts the middleware in front of last, the first one outermost.
-func chain(binders []label.Binder, last exchange.Handler) exchange.Handler {
+// chain puts the middleware of r in front of last, the first one outermost.
+func (s *Server) chain(r *route.Route, last exchange.Handler) exchange.Handler {
 	h := last
-	for _, m := range slices.Backward(wrappers(binders)) {
+	for _, m := range slices.Backward(s.wrappers(r)) {
 		h = m.Wrap(h)
 	}
 	return h
 }
 
-// wrappers are those of binders that want to be in the chain.
-func wrappers(binders []label.Binder) []wrapper {
+// wrappers are those of the binders of r that want to be in the chain.
+func (s *Server) wrappers(r *route.Route) []wrapper {
 	var list []wrapper
-	for _, b := range binders {
-		if m, ok := b.(wrapper); ok {
-			list = append(list, m)
+	for _, b := range r.Middleware {
+		switch b := b.(type) {
+		case wrapper:
+			list = append(list, b)
+		case *cache.Options:
+			list = append(list, cached{b, s.cache, r.ID})
 		}
 	}
 	return list
+}
+
+// cached is the cache of a route.
+type cached struct {
+	options *cache.Options
+	cache   *cache.Cache
+	route   string
+}
+
+var _ wrapper = cached{}
+
+// Wrap puts the cache in front of next.
+func (c cached) Wrap(next exchange.Handler) exchange.Handler {
+	return c.options.Wrap(c.cache, c.route, next)
 }

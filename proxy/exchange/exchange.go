@@ -201,6 +201,10 @@ type Exchange struct {
 	// Failure is what a middleware could not do, so that it had to answer itself; for
 	// the log only.
 	Failure error
+	// Identified says that middleware has told the origin, by fields of the request,
+	// who the visitor is. What caches may do with the answer is then as with a field
+	// Authorization (RFC 9111 section 3.5).
+	Identified bool
 
 	// Memory is for whoever needs bytes as long as the exchange lives: append to
 	// it and slice the result. Growth leaves earlier slices valid.
@@ -408,7 +412,7 @@ func (ex *Exchange) reset() {
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
 	ex.Conn, ex.Front, ex.RouteName, ex.Failure = nil, nil, "", nil
 	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
-	ex.hasID, ex.finished = false, false
+	ex.hasID, ex.finished, ex.Identified = false, false, false
 	clear(ex.done)
 	ex.done = ex.done[:0]
 	ex.canceled, ex.aborter, ex.ctx, ex.cancel = nil, nil, nil, nil

@@ -42,7 +42,7 @@ func Evaluate(status int, f *exchange.Fields, c *ResponseControl, request, respo
 			fresh.Lifetime = min(date.Sub(changed)/heuristicShare, longestHeuristic)
 		}
 	}
-	corrected := receivedAge(f) + response.Sub(request)
+	corrected := ReceivedAge(f) + response.Sub(request)
 	fresh.InitialAge = max(response.Sub(date), corrected, 0)
 	return fresh
 }
@@ -73,9 +73,9 @@ func explicit(f *exchange.Fields, c *ResponseControl, date time.Time) (time.Dura
 	return lifetime, found
 }
 
-// receivedAge reads Age: of a list the first member counts, and what is no number
+// ReceivedAge reads Age: of a list the first member counts, and what is no number
 // does not (RFC 9111 section 5.1).
-func receivedAge(f *exchange.Fields) time.Duration {
+func ReceivedAge(f *exchange.Fields) time.Duration {
 	item, _, _ := cutItem(f.Get("age"))
 	return max(seconds(item), 0)
 }
@@ -122,12 +122,16 @@ func Storable(q *RequestControl, personal bool, status int, f *exchange.Fields, 
 		return false
 	case c.MustUnderstand && !understood(status), c.NoStore && !c.MustUnderstand:
 		return false
-	case personal && !c.Public && !c.MustRevalidate && c.SMaxAge == Absent:
-		return false // RFC 9111 section 3.5
+	case personal && !c.ForAll():
+		return false
 	}
 	explicit := c.Public || c.MaxAge != Absent || c.SMaxAge != Absent || !c.Targeted && f.Has("expires")
 	return explicit || HeuristicallyCacheable(status)
 }
+
+// ForAll tells whether a response may be stored and used although a request says who
+// its visitor is (RFC 9111 section 3.5).
+func (c *ResponseControl) ForAll() bool { return c.Public || c.MustRevalidate || c.SMaxAge != Absent }
 
 // Unstored tells which fields of a response are not to be stored (RFC 9111 section
 // 3.1): those that c names, those between a client and its own proxy, and Age,

@@ -1,0 +1,177 @@
+package cache
+
+import (
+	"net/http"
+	"time"
+
+	"portway/proxy/cache/policy"
+	"portway/proxy/exchange"
+)
+
+// handler is the cache of one route.
+type handler struct {
+	cache *Cache
+	route string // its ID
+	next  exchange.Handler
+	opts  *Options
+}
+
+var _ exchange.Handler = (*handler)(nil)
+
+// asked is a request as the cache sees it.
+type asked struct {
+	key, extra []byte // in the exchange's memory
+	control    policy.RequestControl
+	personal   bool // it tells the origin who the visitor is
+	apart      bool // not to wait for others
+}
+
+// Serve answers from the cache, or has the origin answer.
+func (h *handler) Serve(ex *exchange.Exchange) {
+	method := string(ex.Request.Method)
+	switch {
+	case method != http.MethodGet && method != http.MethodHead:
+		h.change(ex, safe(method))
+	case h.bypassed(ex) || !h.answers(method):
+		h.next.Serve(ex)
+		h.tell(ex, bypass)
+	default:
+		h.lookUp(ex, method == http.MethodHead)
+	}
+}
+
+// answers tells whether requests with that method are answered from the cache.
+func (h *handler) answers(method string) bool {
+	for _, m := range h.opts.methods {
+		if m == method {
+			return true
+		}
+	}
+	return false
+}
+
+// safe tells whether a method changes nothing at the origin (RFC 9110 section 9.2.1).
+func safe(method string) bool {
+	return method == http.MethodGet || method == http.MethodHead || method == http.MethodOptions || method == http.MethodTrace
+}
+
+// lookUp finds what is stored, and decides what to do with it.
+func (h *handler) lookUp(ex *exchange.Exchange, head bool) {
+	a := asked{key: h.key(ex), control: policy.ParseRequest(&ex.Request.Fields), personal: personal(ex)}
+	a.extra = h.extra(ex)
+	how := uriMiss
+	var stored *object
+	if r := h.cache.find(a.key); r != nil {
+		a.apart = !r.apart.IsZero() && h.cache.now().Before(r.apart)
+		if stored = r.find(ex, a.extra); stored == nil && len(r.variants) > 0 {
+			how = varyMiss
+		} else if stored != nil && !a.mayUse(stored) {
+			stored, how = nil, forwardedRequest
+		}
+	}
+	if stored != nil {
+		now := h.cache.now()
+		age := stored.age(now)
+		use, stale := policy.Decide(&a.control, &stored.control, stored.fresh.Lifetime, age)
+		switch {
+		case use == policy.Validate && stale:
+			how = expired
+		case use == policy.Validate:
+			how = forwardedRequest
+		case h.answer(ex, stored, hit, true, false, now):
+			if use == policy.Background {
+				h.refresh(ex, &a, stored)
+			}
+			return
+		}
+	}
+	if a.control.OnlyIfCached {
+		h.notCached(ex)
+		return
+	}
+	if head {
+		h.forwardHead(ex, &a, stored, how)
+		return
+	}
+	h.fetch(ex, &a, stored, how)
+}
+
+// personal tells whether a request says who the visitor is, in a way that answers need
+// not tell of by Vary.
+func personal(ex *exchange.Exchange) bool {
+	return ex.Identified || ex.Request.Fields.Has("authorization")
+}
+
+// mayUse tells whether o is for this request too: who says who it is gets only what may
+// be stored for somebody who does (RFC 9111 section 3.5). More is allowed, but many an
+// origin answers such a visitor otherwise, and does not say so by Vary.
+func (a *asked) mayUse(o *object) bool { return !a.personal || o.control.ForAll() }
+
+// find gives what is stored by key and has not been purged.
+func (c *Cache) find(key []byte) *resource {
+	r := c.memory.get(key)
+	if r == nil {
+		return nil
+	}
+	return c.purges.check(c, r)
+}
+
+// notCached answers a request that wants nothing from the origin (RFC 9111 section
+// 5.2.1.7).
+func (h *handler) notCached(ex *exchange.Exchange) {
+	p := &ex.Response
+	p.Status, p.Length = http.StatusGatewayTimeout, 0
+	p.Fields.AddString("Cache-Control", "no-store")
+	h.tell(ex, onlyIfCached)
+}
+
+// forwardHead has the origin answer HEAD, and learns from that about what is stored
+// (RFC 9111 section 4.3.5).
+func (h *handler) forwardHead(ex *exchange.Exchange, a *asked, stored *object, how outcome) {
+	begun := h.cache.now()
+	h.next.Serve(ex)
+	if p := &ex.Response; stored != nil && p.Status == http.StatusOK && stored.status == http.StatusOK && stored.content.complete.Load() {
+		var next *object
+		if policy.SameValidator(&stored.fields, &p.Fields) && (p.Length < 0 || p.Length == stored.content.size) {
+			next = h.updated(stored, &p.Fields, begun)
+		}
+		h.cache.memory.replace(string(a.key), stored, next)
+	}
+	h.tell(ex, how)
+}
+
+// updated makes what is stored up to date by a response that has its fields, but no
+// content.
+func (h *handler) updated(stored *object, fresh *exchange.Fields, begun time.Time) *object {
+	now := h.cache.now()
+	control := policy.ParseResponse(fresh)
+	fields := policy.Updated(&stored.fields, fresh, &control)
+	o := &object{
+		status: stored.status, content: stored.content, length: stored.length, received: now,
+		extra: stored.extra, vary: stored.vary, values: stored.values,
+	}
+	o.purges.Store(stored.purges.Load())
+	o.fields = cloneFields(&fields, nil)
+	o.control = policy.ParseResponse(&o.fields)
+	h.date(o, fresh, begun)
+	return o
+}
+
+// date finishes an object whose response came just now: it gets a Date, if the
+// response has none that can be read, and its age counts from now on.
+func (h *handler) date(o *object, response *exchange.Fields, begun time.Time) {
+	if _, ok := policy.ParseDate(response.Get("date"), o.received); !ok {
+		o.fields.Del("date")
+		o.fields.Add(nameDate, policy.AppendDate(nil, o.received))
+	}
+	timing := exchange.Fields{}
+	for name, value := range o.fields.All() {
+		timing.Add(name, value)
+	}
+	if age := response.Get("age"); age != nil {
+		timing.Add(nameAge, age)
+	}
+	o.fresh = policy.Evaluate(o.status, &timing, &o.control, begun, o.received, h.opts.ttl)
+	o.aged = policy.ReceivedAge(&timing)
+	o.tags = tagsOf(&o.fields)
+}

@@ -1,0 +1,292 @@
+package cache_test
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"testing"
+
+	"portway/label"
+	"portway/proxy/cache"
+)
+
+// What labels change.
+func TestOptions(t *testing.T) {
+	t.Parallel()
+	for i, c := range []struct {
+		name    string
+		options []string
+		text    string
+	}{
+		{"ttl", []string{"cache.ttl: 1m"}, `
+			GET
+			<- 200
+			=> 200 1
+			GET
+			=> 200 1
+			GET ?b
+			<- 302
+			=> 302 2
+			GET ?b
+			<- 302
+			=> 302 3
+			GET ?c
+			<- 200 | Cache-Control: max-age=0
+			=> 200 4
+			GET ?c
+			<- 200
+			=> 200 5`},
+		{"stale-if-error", []string{"cache.stale-if-error: 1m"}, `
+			GET
+			<- 200 | Cache-Control: max-age=10 | Age: 60 | ETag: "a"
+			=> 200 1
+			GET
+			<- 500
+			=> 200 1 | Age: 60`},
+		{"max-object", []string{"cache.max-object: 10"}, `
+			GET
+			<- 200 | Cache-Control: max-age=100 | content: 0123456789
+			=> 200 | content: 0123456789
+			GET
+			=> 200 | content: 0123456789
+			GET ?b
+			<- 200 | Cache-Control: max-age=100 | content: 0123456789A
+			=> 200 | content: 0123456789A
+			GET ?b
+			<- 200
+			=> 200 3`},
+		{"methods", []string{"cache.methods: GET"}, `
+			GET
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			HEAD
+			<- 200
+			=> 200 | Cache-Status: Portway; fwd=bypass
+			GET
+			=> 200 1`},
+		{"ignore-set-cookie", []string{"cache.ignore-set-cookie: true"}, `
+			GET
+			<- 200 | Cache-Control: max-age=100 | Set-Cookie: a=b
+			=> 200 1 | Set-Cookie: a=b
+			GET
+			=> 200 1 | -Set-Cookie`},
+		{"bypass.cookies", []string{"cache.bypass.cookies: session, wp_*_x"}, `
+			GET
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			GET | Cookie: a=b; session=1
+			<- 200 | Cache-Control: max-age=100
+			=> 200 2 | Cache-Status: Portway; fwd=bypass
+			GET | Cookie: wp_17_x=1
+			<- 200 | Cache-Control: max-age=100
+			=> 200 3
+			GET | Cookie: sessions=1; wp_x=2; x=session=3
+			=> 200 1`},
+		{"bypass.headers", []string{"cache.bypass.headers: X-Preview"}, `
+			GET | X-Preview: 1
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			GET
+			<- 200
+			=> 200 2`},
+		{"bypass.paths", []string{"cache.bypass.paths: */admin/*, /x"}, `
+			GET /admin/a
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			GET /admin/a
+			<- 200
+			=> 200 2
+			GET /b
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			GET /b
+			=> 200 1`},
+		{"key.headers", []string{"cache.key.headers: X-Tenant"}, `
+			GET | X-Tenant: a
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			GET | X-Tenant: b
+			<- 200 | Cache-Control: max-age=100
+			=> 200 2
+			GET | X-Tenant: a
+			=> 200 1
+			GET
+			<- 200 | Cache-Control: max-age=100
+			=> 200 3
+			POST
+			<- 200
+			=> 200 4
+			GET | X-Tenant: a
+			<- 200
+			=> 200 5`},
+		{"key.cookies", []string{"cache.key.cookies: currency, x"}, `
+			GET | Cookie: currency=EUR; other=1
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			GET | Cookie: currency=USD
+			<- 200 | Cache-Control: max-age=100
+			=> 200 2
+			GET | Cookie: other=2; currency=EUR
+			=> 200 1
+			GET | Cookie: x=EUR
+			<- 200
+			=> 200 3`},
+		{"key.query", []string{"cache.key.query: page, q*"}, `
+			GET ?page=1&utm=x
+			-> GET | Seen: page=1
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			GET ?a&page=1&b=
+			=> 200 1
+			GET ?page=1&query=2
+			<- 200 | Cache-Control: max-age=100
+			=> 200 2
+			GET ?other
+			-> GET | -Seen
+			<- 200 | Cache-Control: max-age=100
+			=> 200 3
+			GET
+			=> 200 3`},
+		{"key.ignore-query", []string{"cache.key.ignore-query: utm_*, fbclid"}, `
+			GET ?utm_source=a&b=1&fbclid=x
+			-> GET | Seen: b=1
+			<- 200 | Cache-Control: max-age=100
+			=> 200 1
+			GET ?b=1
+			=> 200 1
+			GET ?b=2
+			<- 200
+			=> 200 2`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			t.Parallel()
+			origin := newScript()
+			seen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+				if r.URL.RawQuery != "" {
+					r.Header.Set("Seen", r.URL.RawQuery)
+				}
+				origin.ServeHTTP(w, r)
+			})
+			run(t, serve(t, seen, c.options...), origin, fmt.Sprintf("/%d", i), c.text)
+		})
+	}
+}
+
+// What a client says of itself without being asked must not get into what others get.
+func TestForwardedIsKeyedOrPlain(t *testing.T) {
+	t.Parallel()
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=100")
+		for name, values := range r.Header {
+			if strings.HasPrefix(name, "X-Forwarded") || name == "Forwarded" || name == "X-Real-Ip" {
+				_, _ = fmt.Fprintf(w, "%s: %s\n", name, strings.Join(values, ","))
+			}
+		}
+	}))
+	_, evil := s.do(t, http.MethodGet, "/", "X-Forwarded-Host: evil.test", "X-Forwarded-For: evil", "X-Forwarded-Prefix: /evil",
+		"Forwarded: for=evil;host=evil.test", "X-Real-IP: evil", "X_Forwarded_Host: evil.test")
+	if strings.Contains(evil, "evil") {
+		t.Errorf("the origin was told\n%s", evil)
+	}
+	if resp, again := s.do(t, http.MethodGet, "/"); again != evil || !strings.Contains(resp.Header.Get("Cache-Status"), "hit") {
+		t.Errorf("%v\n%s", resp.Header, again)
+	}
+}
+
+// Labels that cannot be used.
+func TestBadOptions(t *testing.T) {
+	t.Parallel()
+	for text, want := range map[string]string{
+		"cache.methods: POST":               "POST",
+		"cache.bypass.headers: a b":         "a b",
+		"cache.bypass.paths: admin":         "admin",
+		"cache.ttl: soon":                   "soon",
+		"cache.max-object: big":             "big",
+		"cache.key.query: a":                "",
+		"cache.key.ignore-query: utm":       "",
+		"cache.key.ignore-query: utm, page": "",
+	} {
+		name, value, _ := strings.Cut(text, ": ")
+		values := label.Values{"cache": "true", name: value}
+		if text == "cache.key.ignore-query: utm, page" {
+			values["cache.key.query"], want = "page", "does nothing beside cache.key.query"
+		}
+		problems := label.Parse("test", func(o string) string { return label.Key("", o) }, values, &cache.Options{})
+		if want == "" && len(problems) > 0 || want != "" && (len(problems) != 1 || !strings.Contains(problems[0].Why, want)) {
+			t.Errorf("%s: %v", text, problems)
+		}
+	}
+	if problems := label.Parse("test", func(o string) string { return o }, label.Values{"cache.ttl": "1m"}, &cache.Options{}); len(problems) != 1 {
+		t.Errorf("a detail without cache: %v", problems)
+	}
+}
+
+// Purging by address, prefix and tag, of what is stored and of what is on its way.
+func TestPurge(t *testing.T) {
+	t.Parallel()
+	began, purged := make(chan struct{}, 1), make(chan struct{})
+	s := serve(t, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "max-age=100")
+		w.Header().Set("Surrogate-Key", "all "+strings.Trim(r.URL.Path, "/"))
+		w.Header().Set("Cache-Tag", "x, "+r.URL.RawQuery)
+		if r.URL.Path == "/slow" {
+			began <- struct{}{}
+			<-purged
+		}
+		_, _ = io.WriteString(w, r.URL.Path)
+	}))
+	stored := func(target string) bool {
+		resp, _ := s.do(t, http.MethodGet, target, "Cache-Control: only-if-cached")
+		return resp.StatusCode == http.StatusOK
+	}
+	for _, c := range []struct {
+		purge      cache.Purge
+		gone, left string
+	}{
+		{cache.Purge{URL: "https://CACHE.test/a?q"}, "/a?q", "/a /b /ab"},
+		{cache.Purge{URL: "http://cache.test"}, "/", "/a"},
+		{cache.Purge{Prefix: "https://cache.test/a"}, "/a /a?q /ab", "/b /"},
+		{cache.Purge{Tag: "b"}, "/b", "/a /ab"},
+		{cache.Purge{Tag: "q"}, "/a?q", "/a"},
+		{cache.Purge{Tag: "all"}, "/a /b /a?q /ab /", ""},
+		{cache.Purge{All: true}, "/a /b /a?q /ab /", ""},
+	} {
+		for _, target := range []string{"/", "/a", "/b", "/ab", "/a?q"} {
+			s.do(t, http.MethodGet, target)
+		}
+		n, err := s.cache.Purge(c.purge)
+		if err != nil || n != len(strings.Fields(c.gone)) {
+			t.Errorf("%+v dropped %d: %v", c.purge, n, err)
+		}
+		for _, target := range strings.Fields(c.gone) {
+			if stored(target) {
+				t.Errorf("%+v left %s", c.purge, target)
+			}
+		}
+		for _, target := range strings.Fields(c.left) {
+			if !stored(target) {
+				t.Errorf("%+v dropped %s", c.purge, target)
+			}
+		}
+	}
+	for _, p := range []cache.Purge{{}, {URL: "/a"}, {URL: "http://a", Tag: "b"}} {
+		if _, err := s.cache.Purge(p); err == nil {
+			t.Errorf("%+v was taken", p)
+		}
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		_, _, _ = s.ask("/slow")
+	}()
+	<-began
+	if _, err := s.cache.Purge(cache.Purge{Tag: "slow"}); err != nil {
+		t.Error(err)
+	}
+	close(purged)
+	<-done
+	if stored("/slow") {
+		t.Error("what was on its way is stored although it was purged")
+	}
+}
