@@ -1,6 +1,8 @@
 package discovery
 
 import (
+	"fmt"
+	"math/rand/v2"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -82,6 +84,11 @@ func TestBundleComesAndGoes(t *testing.T) {
 		user := newContainer("user", "portway.host=user.test", "portway.use=guard")
 		s := newStage(t, user)
 		s.want("nobody defines it", "none", `names "guard", which nobody defines`)
+		near := newContainer("near", "portway.bundle.gaurd.tags=one")
+		s.appear(near)
+		s.want("there is one with another name", "none", "did you mean gaurd?")
+		s.disappear(near)
+		s.want("and it is gone", "none", "define it by labels portway.bundle.guard.<option>")
 		define := newContainer("define", "portway.bundle.guard.tags=one")
 		s.appear(define)
 		s.want("it came", "one", "")
@@ -210,6 +217,59 @@ func FuzzBundles(f *testing.F) {
 			if m := r.Route.Middleware[0].(*tagged); r.Name == "" && option == "health.path" && name == use && own != "health.path" && m.path != strings.TrimSpace(value) {
 				t.Errorf("%v: served with %q", labels, m.path)
 			}
+		}
+	})
+}
+
+// However containers came and went, what is served is what a Portway that starts now
+// would serve.
+func TestBundlesWithoutMemory(t *testing.T) {
+	seed := uint64(time.Now().UnixNano())
+	synctest.Test(t, func(t *testing.T) {
+		rng := rand.New(rand.NewPCG(seed, 0))
+		s := newStage(t)
+		pick := func(words ...string) string { return words[rng.IntN(len(words))] }
+		var there []*fakeContainer
+		made := 0
+		add := func(labels ...string) {
+			made++
+			c := newContainer(fmt.Sprintf("c%d", made), labels...)
+			there = append(there, c)
+			s.put(c)
+			s.event(c, events.ActionStart)
+		}
+		for step := range 150 {
+			switch n := rng.IntN(10); {
+			case n < 3:
+				add("portway.bundle."+pick("a", "b", "c")+".tags="+pick("x", "y"), "portway.bundle."+pick("a", "b", "c")+".health.path="+pick("/x", "/y"))
+			case n < 6:
+				add(fmt.Sprintf("portway.host=h%d.test", step), "portway.use="+pick("a", "b", "c")+","+pick("a", "b", "c"), "portway.other.host=other.test")
+			case n < 9 && len(there) > 0:
+				i := rng.IntN(len(there))
+				s.remove(there[i])
+				s.event(there[i], events.ActionDestroy)
+				there = slices.Delete(there, i, i+1)
+			default:
+				time.Sleep(time.Second)
+			}
+		}
+		for _, name := range []string{"a", "b", "c"} { // else memory counts
+			add("portway.bundle." + name + ".tags=last")
+		}
+		time.Sleep(2 * time.Second)
+		synctest.Wait()
+		got, _ := s.last()
+		fresh := start(t, withTags(Config{Engine: s.fakeEngine}))
+		synctest.Wait()
+		want, _ := fresh.last()
+		// Routes of a container are in the order in which they could first be served.
+		a, b := slices.Sorted(strings.Lines(dump(got))), slices.Sorted(strings.Lines(dump(want)))
+		if !slices.Equal(a, b) {
+			i := 0
+			for i < min(len(a), len(b))-1 && a[i] == b[i] {
+				i++
+			}
+			t.Errorf("seed %d, line %d of %d and %d\n got: %s\nwant: %s", seed, i, len(a), len(b), a[i], b[i])
 		}
 	})
 }
