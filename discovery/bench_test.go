@@ -3,6 +3,7 @@ package discovery
 import (
 	"fmt"
 	"runtime"
+	"strconv"
 	"testing"
 	"time"
 
@@ -94,6 +95,37 @@ func BenchmarkPublish(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
 				w.dirty = true
+				w.publish()
+			}
+		})
+	}
+}
+
+// BenchmarkBundleChange is what a changed bundle costs that so many routes use, and
+// the one that nobody uses beside it.
+func BenchmarkBundleChange(b *testing.B) {
+	for _, users := range []int{0, 1, 1000} {
+		b.Run(fmt.Sprintf("users=%d", users), func(b *testing.B) {
+			const n = 1000
+			f, all, engine := crowd(b, n)
+			for _, c := range all[:users] {
+				c.labels["portway.use"] = "shared"
+			}
+			f.put(all...)
+			define := newContainer("define", "portway.bundle.shared.tags=0")
+			f.put(define)
+			ts := start(b, withTags(Config{Engine: engine}))
+			ts.until("with all", func(t *route.Table) bool { return len(t.Routes()) == n })
+			ts.stop()
+			w := ts.w
+			w.emit = func(*route.Table) {}
+			e := w.entries[define.id]
+			i := 0
+			for b.Loop() {
+				i++
+				s := *e.snap
+				s.written = w.rules.parser.Read("define", map[string]string{"portway.bundle.shared.tags": strconv.Itoa(i)}, nil)
+				w.define(e, &s)
 				w.publish()
 			}
 		})

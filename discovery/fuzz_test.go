@@ -20,6 +20,8 @@ func FuzzLabels(f *testing.F) {
 	f.Add("portway.host", "a.test", "portway.port", "80", "portway.host", "b.test")
 	f.Add("portway.api.host", "*.test", "portway.hots", "x", "portway.default.host", "b.test")
 	f.Add("portway.host", "a.test", "com.docker.compose.project", "p", "com.docker.compose.service", "s")
+	f.Add("portway.host", "a.test", "portway.use", "x", "portway.bundle.x.https", "only")
+	f.Add("portway.enable", "true", "portway.bundle.x", "y", "portway.api.enable", "false")
 	f.Add("portway.", "", "portway..host", "a", "Portway.host", "b")
 	f.Fuzz(func(t *testing.T, k1, v1, k2, v2, k3, v3 string) {
 		w := newWatcher(Config{}, func(*route.Table) {})

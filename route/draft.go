@@ -36,7 +36,7 @@ type Written struct {
 	Problems []label.Problem
 }
 
-// enable and use are what a container or route says about these settings as a whole.
+// The options that tell which settings count at all.
 const (
 	enableOption   = "enable"
 	useOption      = "use"
