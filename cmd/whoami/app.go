@@ -35,6 +35,16 @@ func newApp(name, listen string, stop <-chan struct{}) http.Handler {
 	return mux
 }
 
+// logged writes a line for each request, but for health checks.
+func logged(h http.Handler, w io.Writer) http.Handler {
+	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
+		if r.URL.Path != "/health" {
+			fmt.Fprintln(w, r.Method, strconv.Quote(r.RequestURI))
+		}
+		h.ServeHTTP(rw, r)
+	})
+}
+
 // echo sends every WebSocket message back.
 func (a *app) echo(w http.ResponseWriter, r *http.Request) {
 	// Any page may connect: there is nothing here to protect.

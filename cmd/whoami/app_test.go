@@ -198,7 +198,7 @@ func TestStopEndsLongAnswers(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	server := start(t)
-	if err := run([]string{server.Listener.Addr().String()}, "", true); err != nil {
+	if err := run([]string{server.Listener.Addr().String()}, "", false, true); err != nil {
 		t.Errorf("check of a healthy whoami: %v", err)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -206,10 +206,22 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = free.Close()
-	if err := run([]string{free.Addr().String()}, "", true); err == nil {
+	if err := run([]string{free.Addr().String()}, "", false, true); err == nil {
 		t.Error("check succeeds where nobody listens")
 	}
 	if got := local(":8080"); got != "127.0.0.1:8080" {
 		t.Errorf("local(:8080) = %s", got)
+	}
+}
+
+func TestLogged(t *testing.T) {
+	t.Parallel()
+	var b strings.Builder
+	h := logged(newApp("test", ":8080", nil), &b)
+	for _, target := range []string{"/a?b=c", "/health"} {
+		h.ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, target, nil))
+	}
+	if got := b.String(); got != "GET \"/a?b=c\"\n" {
+		t.Errorf("log:\n%s", got)
 	}
 }

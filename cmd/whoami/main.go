@@ -21,15 +21,16 @@ import (
 func main() {
 	listen := flag.String("listen", ":8080", "addresses to serve at, separated by commas")
 	name := flag.String("name", "", "name to show instead of the host's")
+	log := flag.Bool("log", false, "write a line for each request")
 	check := flag.Bool("check", false, "ask the whoami that runs here whether it is well, then exit (for HEALTHCHECK)")
 	flag.Parse()
-	if err := run(strings.Split(*listen, ","), *name, *check); err != nil {
+	if err := run(strings.Split(*listen, ","), *name, *log, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "whoami:", err)
 		os.Exit(1)
 	}
 }
 
-func run(listen []string, name string, check bool) error {
+func run(listen []string, name string, log, check bool) error {
 	if check {
 		return health(listen[0])
 	}
@@ -40,7 +41,11 @@ func run(listen []string, name string, check bool) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, address := range listen {
-		g.Go(func() error { return serve(ctx, address, newApp(name, address, ctx.Done())) })
+		app := newApp(name, address, ctx.Done())
+		if log {
+			app = logged(app, os.Stdout)
+		}
+		g.Go(func() error { return serve(ctx, address, app) })
 	}
 	return g.Wait()
 }

@@ -125,6 +125,124 @@ func TestStaticRoutes(t *testing.T) {
 	})
 }
 
+// Of twenty requests, two get to the canary, whatever the weather.
+func TestCanary(t *testing.T) {
+	run(t, "canary", nil, func(t *testing.T, e *example) {
+		c := e.client(t, nil)
+		host := "shop." + e.suffix
+		url := fmt.Sprintf("https://%s:%d", host, e.https)
+		ask := func(path, field, value string) (name string) {
+			t.Helper()
+			req, err := http.NewRequest(http.MethodGet, url+path, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			req.Header.Set("Accept", "application/json")
+			if field != "" {
+				req.Header.Set(field, value)
+			}
+			text, err := body(c.Do(req))
+			if err != nil {
+				t.Fatal(err)
+			}
+			var f facts
+			if err := json.Unmarshal([]byte(text), &f); err != nil {
+				t.Fatal(err)
+			}
+			return f.Name
+		}
+		e.reaches(t, c, host, "/")
+		eventually(t, func() error { // all three are there
+			_, err := body(c.Get(url))
+			if log := e.output("logs", "--no-color", "rewrite"); err == nil && !strings.Contains(log, "GET") {
+				err = errors.New("nothing is mirrored")
+			}
+			return err
+		})
+		eventually(t, func() error {
+			for range 10 {
+				if ask("/", "", "") == "next" {
+					return nil
+				}
+			}
+			return errors.New("none of ten requests gets to the canary")
+		})
+		for range 3 {
+			seen := map[string]int{}
+			for range 20 {
+				seen[ask("/counted", "", "")]++
+			}
+			if seen["shop"] != 18 || seen["next"] != 2 {
+				t.Errorf("20 requests went to %v", seen)
+			}
+		}
+		for range 5 {
+			if name := ask("/", "X-Version", "next"); name != "next" {
+				t.Errorf("by the header: %s", name)
+			}
+			if name := ask("/", "Cookie", "a=b; version=next"); name != "next" {
+				t.Errorf("by the cookie: %s", name)
+			}
+		}
+		// Exactly half of the 60, and of each 20.
+		eventually(t, func() error {
+			if n := strings.Count(e.output("logs", "--no-color", "rewrite"), `"/counted"`); n != 30 {
+				return fmt.Errorf("%d of 60 requests were mirrored", n)
+			}
+			return nil
+		})
+	})
+}
+
+// Nothing is lost while the service dies and comes back.
+func TestFailover(t *testing.T) {
+	run(t, "failover", nil, func(t *testing.T, e *example) {
+		c := e.client(t, nil)
+		host := "shop." + e.suffix
+		answers := func(name string) {
+			t.Helper()
+			eventually(t, func() error {
+				// reaches waits for an answer; that it is one at once is counted below.
+				if got := e.reaches(t, c, host, "/").Name; got != name {
+					return fmt.Errorf("%s answers, want %s", got, name)
+				}
+				return nil
+			})
+		}
+		answers("shop")
+		done, failed := make(chan struct{}), make(chan error, 1)
+		var asked int
+		go func() {
+			defer close(failed)
+			for ; ; asked++ {
+				select {
+				case <-done:
+					return
+				default:
+				}
+				if _, err := body(c.Get(fmt.Sprintf("https://%s:%d/", host, e.https))); err != nil {
+					failed <- err
+					return
+				}
+			}
+		}()
+		for _, command := range [][2]string{{"kill", "start"}, {"stop", "start"}} {
+			e.mustRun(t, command[0], "shop")
+			answers("sorry")
+			e.mustRun(t, command[1], "shop")
+			answers("shop")
+		}
+		close(done)
+		if err := <-failed; err != nil {
+			t.Errorf("after %d requests, one failed: %v", asked, err)
+		}
+		t.Logf("%d requests while the service was killed and stopped, none failed", asked)
+		if log := e.output("logs", "--no-color", "portway"); !strings.Contains(log, "passes its health check") {
+			t.Errorf("the log says nothing of health checks:\n%s", log)
+		}
+	})
+}
+
 // The image of oauth2-proxy is made of its own source, since there is no registry here.
 func TestForwardAuth(t *testing.T) {
 	engine := dockertest.Require(t)
