@@ -58,6 +58,7 @@ func (s *Server) refuse(ex *exchange.Exchange, status int, reason string) {
 		ex.ClientIP = plainAddr(ex.Conn.Remote.Addr())
 	}
 	s.fail(ex, page{status: status, why: "The request was refused: " + reason + "."}, nil)
+	s.clock.stamp(ex)
 }
 
 // checkTunnel replaces an answer that would open a WebSocket which nobody serves:

@@ -36,6 +36,7 @@ type Server struct {
 	checks   *checks
 	mirrors  mirrors
 	conns    conns
+	clock    dateClock
 	http3    *http3Front // nil without UDP sockets
 	leaving  atomic.Bool // see StepAside
 }
@@ -288,6 +289,7 @@ func (s *Server) serve(ex *exchange.Exchange) {
 		s.logFailure(ex, ex.Response.Status, "", ex.Failure)
 	}
 	advertise(ex)
+	s.clock.stamp(ex)
 }
 
 // recovered answers for a handler that panicked.
@@ -297,6 +299,7 @@ func (s *Server) recovered(ex *exchange.Exchange, v any) {
 	}
 	s.logPanic(ex, exchange.NewPanicError(v))
 	s.fail(ex, page{status: http.StatusInternalServerError, why: "Portway ran into an error of its own."}, nil)
+	s.clock.stamp(ex)
 }
 
 var _ exchange.DoneFunc = (*Server)(nil)

@@ -97,6 +97,7 @@ func (b *httpBody) Read(p []byte) (int, error) {
 				b.ex.Request.Trailers.AddString(name, value)
 			}
 		}
+		b.ex.Request.Trailers.OnlyTrailers()
 		b.eof = true
 		if b.idle > 0 {
 			_ = b.x.control.SetReadDeadline(time.Time{}) // from here on, silence is right

@@ -88,13 +88,14 @@ func TestKeepAliveAfterBody(t *testing.T) {
 		}
 		if ex.Request.Trailers.Len() > 0 {
 			b = append(b, ex.Request.Trailers.Get("x-t")...)
+			b = append(b, ex.Request.Trailers.Get("x-forwarded-for")...) // belongs to heads
 		}
 		ex.Response = Response{Status: 200, Length: int64(len(b)), Body: BytesBody(b)}
 	})
 	r := bufio.NewReader(conn)
 	for i, request := range []string{
 		"POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 3\r\n\r\nabc",
-		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-T\r\n\r\n3\r\nabc\r\n0\r\nX-T: d\r\n\r\n",
+		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\nTrailer: X-T, X-Forwarded-For\r\n\r\n3\r\nabc\r\n0\r\nX-T: d\r\nX-Forwarded-For: 127.0.0.1\r\n\r\n",
 		"POST / HTTP/1.1\r\nHost: a\r\nTransfer-Encoding: chunked\r\n\r\n3\r\nabc\r\n0\r\n\r\n",
 	} {
 		_, _ = io.WriteString(conn, request)

@@ -187,34 +187,8 @@ func (b *BodyReader) parseTrailers() error {
 		if err != nil {
 			return err
 		}
-		if b.trailers != nil && TrailerAllowed(name) {
+		if b.trailers != nil && exchange.TrailerAllowed(name) {
 			b.trailers.Add(name, value)
 		}
 	}
-}
-
-// TrailerAllowed tells whether a field may come in trailers. Those that say how
-// to frame, route, authenticate or read a message come too late there, and are
-// dropped (RFC 9110 section 6.5.1), lest a recipient that merges trailers into the
-// head believes them.
-func TrailerAllowed(name []byte) bool {
-	for _, known := range headOnly {
-		if exchange.EqualFold(name, known) {
-			return false
-		}
-	}
-	for _, prefix := range []string{"x-forwarded-", "proxy-", "access-control-", "sec-"} {
-		if len(name) > len(prefix) && exchange.EqualFold(name[:len(prefix)], prefix) {
-			return false
-		}
-	}
-	return true
-}
-
-var headOnly = []string{
-	"connection", "content-length", "host", "keep-alive", "te", "trailer", "transfer-encoding", "upgrade",
-	"age", "authorization", "cache-control", "content-disposition", "content-encoding", "content-range",
-	"content-type", "cookie", "date", "expect", "expires", "forwarded", "if-match", "if-modified-since",
-	"if-none-match", "if-range", "if-unmodified-since", "location", "max-forwards", "origin", "pragma",
-	"range", "retry-after", "set-cookie", "vary", "via", "warning", "www-authenticate", "x-real-ip",
 }

@@ -95,7 +95,7 @@ func hopByHop(header http.Header, request bool) func(string) bool {
 	return func(name string) bool { return drop[name] }
 }
 
-func lateFields(name string) bool { return !TrailerAllowed([]byte(name)) }
+func lateFields(name string) bool { return !exchange.TrailerAllowed([]byte(name)) }
 
 // content reads a body of which the first cut bytes came with the head, in small
 // pieces if drip is set.

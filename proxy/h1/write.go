@@ -66,7 +66,7 @@ func appendLength(dst []byte, n int64) []byte {
 func appendFields(dst []byte, fields *exchange.Fields) []byte {
 	for i := range fields.Len() {
 		f := fields.At(i)
-		if !ValidName(f.Name) || !ValidValue(f.Value) || ofConnection(f.Name) {
+		if !ValidName(f.Name) || !ValidValue(f.Value) || exchange.OfConnection(f.Name) {
 			continue
 		}
 		dst = append(dst, f.Name...)
@@ -75,26 +75,6 @@ func appendFields(dst []byte, fields *exchange.Fields) []byte {
 		dst = append(dst, '\r', '\n')
 	}
 	return dst
-}
-
-// ofConnection tells whether a field says how the message is framed or concerns
-// the connection: those are for this package alone to write.
-func ofConnection(name []byte) bool {
-	switch len(name) {
-	case 2:
-		return exchange.EqualFold(name, "te")
-	case 7:
-		return exchange.EqualFold(name, "upgrade") || exchange.EqualFold(name, "trailer")
-	case 10:
-		return exchange.EqualFold(name, "connection") || exchange.EqualFold(name, "keep-alive")
-	case 14:
-		return exchange.EqualFold(name, "content-length")
-	case 16:
-		return exchange.EqualFold(name, "proxy-connection")
-	case 17:
-		return exchange.EqualFold(name, "transfer-encoding")
-	}
-	return false
 }
 
 // appendChunkSize appends the line in front of a chunk of n > 0 bytes, which
@@ -112,7 +92,7 @@ func appendChunkEnd(dst []byte) []byte { return append(dst, '\r', '\n') }
 func appendLastChunk(dst []byte, trailers *exchange.Fields) []byte {
 	dst = append(dst, '0', '\r', '\n')
 	if trailers != nil && trailers.Len() > 0 {
-		trailers.DelFunc(func(name, _ []byte) bool { return !TrailerAllowed(name) })
+		trailers.OnlyTrailers()
 		dst = appendFields(dst, trailers)
 	}
 	return append(dst, '\r', '\n')

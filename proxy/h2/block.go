@@ -190,7 +190,9 @@ func (b *block) trailer(name, value string) string {
 	case "content-length", "host", "te", "trailer", "expect", "authorization", "cookie":
 		return name + " in trailers" // RFC 9110 section 6.5.1
 	}
-	b.trailers.AddString(name, value)
+	if exchange.TrailerAllowed(bytesOf(name)) {
+		b.trailers.AddString(name, value)
+	}
 	return ""
 }
 

@@ -263,6 +263,7 @@ func (s *stream2) Read(p []byte) (int, error) {
 	if atEnd(err) {
 		s.ended = true
 		addHeader(&s.ex.Response.Trailers, s.resp.Trailer)
+		s.ex.Response.Trailers.OnlyTrailers()
 		return n, err
 	}
 	if err != nil {

@@ -178,6 +178,7 @@ func TestH2CTwoWayStreaming(t *testing.T) {
 			}
 		}
 		w.Header().Set(http.TrailerPrefix+"Grpc-Status", "0")
+		w.Header().Set(http.TrailerPrefix+"Set-Cookie", "a=b") // belongs to heads
 	}).pool(t, Config{Scheme: "h2c"})
 	ex, w := withPipe(newExchange("POST", "/"))
 	if err := p.RoundTrip(ex); err != nil {

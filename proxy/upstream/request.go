@@ -123,25 +123,7 @@ func validFields(fields *exchange.Fields) error {
 // hopByHop tells whether a field concerns framing or the connection, and so is
 // for this package alone to send.
 func hopByHop(name []byte) bool {
-	switch len(name) {
-	case 2:
-		return exchange.EqualFold(name, "te")
-	case 4:
-		return exchange.EqualFold(name, "host")
-	case 6:
-		return exchange.EqualFold(name, "expect")
-	case 7:
-		return exchange.EqualFold(name, "upgrade") || exchange.EqualFold(name, "trailer")
-	case 10:
-		return exchange.EqualFold(name, "connection") || exchange.EqualFold(name, "keep-alive")
-	case 14:
-		return exchange.EqualFold(name, "content-length")
-	case 16:
-		return exchange.EqualFold(name, "proxy-connection")
-	case 17:
-		return exchange.EqualFold(name, "transfer-encoding")
-	}
-	return false
+	return exchange.OfConnection(name) || exchange.EqualFold(name, "host") || exchange.EqualFold(name, "expect")
 }
 
 // visible tells whether b is free of white space and control characters.

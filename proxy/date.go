@@ -1,0 +1,39 @@
+package proxy
+
+import (
+	"net/http"
+	"sync/atomic"
+	"time"
+
+	"portway/proxy/exchange"
+)
+
+// dateClock gives answers that came without Date the time at which they did (RFC
+// 9110 section 6.6.1).
+type dateClock struct{ last atomic.Pointer[second] }
+
+// second is one second and how Date writes it.
+type second struct {
+	unix int64
+	text []byte
+}
+
+var nameDate = []byte("Date")
+
+// stamp adds Date to a final answer that has none.
+func (c *dateClock) stamp(ex *exchange.Exchange) {
+	p := &ex.Response
+	if p.Status >= 200 && !p.Fields.Has("date") {
+		p.Fields.Add(nameDate, c.text(time.Now()))
+	}
+}
+
+// text is now for Date, made once a second.
+func (c *dateClock) text(now time.Time) []byte {
+	if s := c.last.Load(); s != nil && s.unix == now.Unix() {
+		return s.text
+	}
+	s := &second{now.Unix(), now.UTC().AppendFormat(nil, http.TimeFormat)}
+	c.last.Store(s)
+	return s.text
+}
