@@ -112,7 +112,7 @@ func (p *Pool) tlsError(err error) error {
 		text = "it refused the handshake: " + alert.Err.Error()
 	case errors.Is(err, context.DeadlineExceeded):
 		text = fmt.Sprintf("no handshake within %v; does it speak TLS on that port?", p.cfg.DialTimeout)
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		text = "it closed the connection during the handshake; does it speak TLS on that port?"
 	default:
 		text = system(err)
