@@ -42,6 +42,7 @@ type Config struct {
 	Defaults    label.Values // options for all routes which do not say otherwise; see route.Parser.CheckShared
 	DefaultHost HostRule     // host of containers that are to be served and name none
 	Only        Constraint   // which containers are ours to look at
+	Places      bool         // there is a database of countries; see route.Parser.WithPlaces
 
 	Quiet    time.Duration // a burst of events is over after this much silence; 0: 100 ms
 	MaxDelay time.Duration // a table is emitted at the latest this long after an event; 0: 1 s

@@ -64,9 +64,13 @@ func newWatcher(cfg Config, emit func(*route.Table)) *watcher {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
 	}
+	parser := route.NewParser(cfg.Middleware).WithDefaults(cfg.Defaults)
+	if cfg.Places {
+		parser = parser.WithPlaces()
+	}
 	w := &watcher{
 		cfg: cfg, log: cfg.Logger, emit: emit,
-		rules:       &rules{parser: route.NewParser(cfg.Middleware).WithDefaults(cfg.Defaults), only: cfg.Only, host: cfg.DefaultHost},
+		rules:       &rules{parser: parser, only: cfg.Only, host: cfg.DefaultHost},
 		bundles:     newBundles(),
 		files:       make(map[string]*resolved),
 		host:        "at an unknown address",

@@ -17,6 +17,7 @@ import (
 	"portway/admin"
 	"portway/certs"
 	"portway/discovery"
+	"portway/geo"
 	"portway/internal/service"
 	"portway/label"
 	"portway/proxy"
@@ -58,7 +59,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return fmt.Errorf("%s: %w", inv.where("storage"), err)
 	}
 	certificates := certificates{manager}
-	server, err := proxy.New(proxy.Config{
+	serving := proxy.Config{
 		Listeners:         listeners,
 		Plain:             map[string]http.Handler{caPath: http.HandlerFunc(certificates.serveRoot)},
 		ProxyProtocolFrom: flatten(r.ProxyProtocolFrom),
@@ -68,7 +69,13 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		Drain:             time.Duration(r.Drain),
 		Certs:             certificates,
 		Logger:            logger,
-	})
+	}
+	var countries *geo.Database
+	if r.GeoIP != "" {
+		countries = geo.Open(r.GeoIP, logger)
+		serving.Places = countries
+	}
+	server, err := proxy.New(serving)
 	if err != nil {
 		return err
 	}
@@ -118,6 +125,9 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return server.Run(stop)
 	})
 	g.Go(func() error { return manager.Run(life) })
+	if countries != nil {
+		g.Go(func() error { return countries.Run(life) })
+	}
 	g.Go(func() error {
 		return discovery.Watch(life, r.discovery(engine, logger), emit)
 	})
@@ -153,6 +163,7 @@ func (r *runCmd) discovery(engine discovery.Engine, logger *slog.Logger) discove
 	return discovery.Config{
 		Engine: engine, Static: r.staticRoutes(), Middleware: proxy.Binders, Logger: logger,
 		Defaults: label.Values(r.Default), DefaultHost: r.DefaultHost.HostRule, Only: only,
+		Places: r.GeoIP != "",
 	}
 }
 

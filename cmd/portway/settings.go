@@ -45,6 +45,7 @@ type runCmd struct {
 	DockerCert string `group:"sources" placeholder:"FILE" help:"Client certificate for a TLS-secured engine (PEM)."`
 	DockerKey  string `group:"sources" placeholder:"FILE" help:"Key of that client certificate (PEM)."`
 	Routes     string `group:"sources" placeholder:"FOLDER" help:"Folder of static route files (*.yaml). Without it, /etc/portway/routes is read if it exists."`
+	GeoIP      string `name:"geoip" group:"sources" placeholder:"FILE" help:"Database of countries in the MMDB format (MaxMind, DB-IP), for routes with match.country or match.continent. Default: none."`
 
 	Default     routeOptions `group:"sources" placeholder:"OPTION=VALUE" help:"Option for all routes that do not say otherwise, such as compress=true; as a label, without portway. Give the flag several times, a line each in the variable, a list in the file. Default: none."`
 	DefaultHost hostRule     `group:"sources" placeholder:"HOST" help:"Host of containers that have labels for Portway and name no host, for example {service}.example.com; also {project} and {container}. Default: none."`

@@ -20,6 +20,7 @@ var arrows = map[string][]string{
 	"label":               {},
 	"route":               {"label"},
 	"discovery":           {"label", "route"},
+	"geo":                 {},
 	"certs":               {"internal/atomicfile"},
 	"admin":               {"label", "route"},
 	"proxy/exchange":      {},
@@ -37,7 +38,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "certs", "proxy", "admin", "internal/service"},
+	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "proxy", "admin", "internal/service"},
 	"cmd/whoami":          {},
 }
 
