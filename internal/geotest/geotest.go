@@ -33,7 +33,9 @@ func Database(t testing.TB, places ...Place) []byte {
 // Build returns an MMDB file of any kind.
 func Build(t testing.TB, kind string, record func(Place) mmdbtype.Map, places ...Place) []byte {
 	t.Helper()
-	tree, err := mmdbwriter.New(mmdbwriter.Options{DatabaseType: kind, RecordSize: 24, IncludeReservedNetworks: true})
+	tree, err := mmdbwriter.New(mmdbwriter.Options{
+		DatabaseType: kind, RecordSize: 24, IncludeReservedNetworks: true, BuildEpoch: 1_767_225_600, // the same file each time
+	})
 	if err != nil {
 		t.Fatal(err)
 	}
