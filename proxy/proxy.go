@@ -59,7 +59,7 @@ type Config struct {
 // likes, as long as it moves.
 type limits struct {
 	handshake time.Duration // TLS
-	head      time.Duration // from a request's first byte (a connection's beginning, for its first) to the end of its head
+	head      time.Duration // from a request's first byte to the end of its head; and for a new connection to send its first byte
 	idle      time.Duration // silence in the middle of a body
 	keepAlive time.Duration // silence between requests
 }

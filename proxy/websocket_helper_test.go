@@ -27,6 +27,7 @@ var wsFronts = []wsFront{{"HTTP 1.1", false, false}, {"HTTP 1.1 over TLS", false
 // the test that opened it says.
 type wsServer struct {
 	*instance
+	origin  *tls.Config // of the origin, which speaks TLS then
 	n       atomic.Int64
 	mu      sync.Mutex
 	waiting map[string]func(nc net.Conn)
@@ -39,9 +40,24 @@ func serveWebSockets(t *testing.T) *wsServer {
 	return s
 }
 
+// serveWebSocketsByTLS is serveWebSockets for an origin that wants TLS.
+func serveWebSocketsByTLS(t *testing.T) *wsServer {
+	t.Helper()
+	s := &wsServer{waiting: map[string]func(net.Conn){}, origin: &tls.Config{
+		Certificates: []tls.Certificate{newTestCerts(t).cert}, NextProtos: []string{"h2", "http/1.1"},
+	}}
+	s.instance = serve(t, []*route.Route{with(at("ws.test", rawOrigin(t, s.accept)), func(r *route.Route) {
+		r.Upstreams[0].Scheme = route.HTTPS
+	})})
+	return s
+}
+
 // accept finds out by the path whom a connection is for.
 func (s *wsServer) accept(nc net.Conn) {
 	_ = nc.SetDeadline(time.Now().Add(time.Minute))
+	if s.origin != nil {
+		nc = tls.Server(nc, s.origin)
+	}
 	c, req, err := wstest.AcceptHTTP1(nc)
 	if err != nil {
 		_, _ = io.WriteString(nc, "HTTP/1.1 500 "+err.Error()+"\r\nContent-Length: 0\r\n\r\n")

@@ -212,28 +212,32 @@ func negotiated(name string, ask, answer http.Header) wsRow {
 
 func TestWebSocketTable(t *testing.T) {
 	t.Parallel()
-	s := serveWebSockets(t)
+	plain, byTLS := serveWebSockets(t), serveWebSocketsByTLS(t)
 	rows := wsRows()
 	for _, front := range wsFronts {
-		t.Run(front.name, func(t *testing.T) {
-			t.Parallel()
-			for _, row := range rows {
-				t.Run(row.name, func(t *testing.T) {
-					client, origin := s.pair(t, front, row)
-					if row.origin == nil {
-						row.origin = (*wstest.End).Echo
-					}
-					var wg sync.WaitGroup
-					wg.Go(func() { row.origin(origin); origin.Finish() })
-					row.client(client)
-					client.Finish()
-					wg.Wait()
-					if err := wstest.Same(client, origin); err != nil {
-						t.Error(err)
-					}
-				})
+		t.Run(front.name, func(t *testing.T) { t.Parallel(); plain.table(t, front, rows) })
+		if front.tls {
+			t.Run(front.name+" to an origin over TLS", func(t *testing.T) { t.Parallel(); byTLS.table(t, front, rows) })
+		}
+	}
+	t.Logf("FIGURES WebSocket: %d cases over HTTP/1.1, with TLS, over HTTP/2, and the latter two also to an origin over TLS", len(rows))
+}
+
+func (s *wsServer) table(t *testing.T, front wsFront, rows []wsRow) {
+	for _, row := range rows {
+		t.Run(row.name, func(t *testing.T) {
+			client, origin := s.pair(t, front, row)
+			if row.origin == nil {
+				row.origin = (*wstest.End).Echo
+			}
+			var wg sync.WaitGroup
+			wg.Go(func() { row.origin(origin); origin.Finish() })
+			row.client(client)
+			client.Finish()
+			wg.Wait()
+			if err := wstest.Same(client, origin); err != nil {
+				t.Error(err)
 			}
 		})
 	}
-	t.Logf("FIGURES WebSocket: %d cases over each of %d ways", len(rows), len(wsFronts))
 }
