@@ -1,6 +1,9 @@
 package route
 
-import "strings"
+import (
+	"slices"
+	"strings"
+)
 
 // agentClass is what kind of program sent a request, by its User-Agent field.
 // Whoever wants to be taken for another kind is.
@@ -20,60 +23,77 @@ var agentClasses = map[string]agentClass{
 	"bot": agentBot, "tool": agentTool, "mobile": agentMobile, "desktop": agentDesktop,
 }
 
-// botWords are anywhere in the names of crawlers, previewers and monitors, in
-// lower case. Many others give an address where they are explained.
-var botWords = []string{
-	"bot", "crawl", "spider", "slurp", "facebookexternalhit", "mediapartners", "feedfetcher", "ia_archiver",
-	"headlesschrome", "lighthouse", "pingdom", "bingpreview", "+http://", "+https://",
+// words are in lower case, by how they begin, in either case.
+type words [256][]string
+
+func newWords(all ...string) *words {
+	w := &words{}
+	for _, word := range all {
+		for _, first := range []byte(word[:1] + strings.ToUpper(word[:1])) {
+			if !slices.Contains(w[first], word) {
+				w[first] = append(w[first], word)
+			}
+		}
+	}
+	return w
 }
 
+// botWords are anywhere in the names of crawlers, previewers and monitors. Many
+// others give an address where they are explained.
+var botWords = newWords(
+	"bot", "crawl", "spider", "slurp", "facebookexternalhit", "mediapartners", "feedfetcher", "ia_archiver",
+	"headlesschrome", "lighthouse", "pingdom", "bingpreview", "+http://", "+https://",
+)
+
+// notBotWords are in the names of telephones.
+var notBotWords = newWords("cubot")
+
 // toolWords are what programs for the command line and libraries begin with.
-var toolWords = []string{
+var toolWords = newWords(
 	"curl/", "wget/", "httpie/", "xh/", "python-requests/", "python-urllib/", "python-httpx/", "python/", "aiohttp/", "go-http-client/",
 	"okhttp/", "java/", "apache-httpclient/", "libwww-perl/", "lwp::simple/", "ruby", "php/", "guzzlehttp/", "node-fetch", "node",
 	"undici", "axios/", "got ", "postmanruntime/", "insomnia/", "k6/", "hey/", "oha/", "apachebench/", "powershell/", "reqwest/", "dart/",
-}
+)
 
 // mobileWords are in the names of browsers on telephones and tablets.
-var mobileWords = []string{"mobi", "android", "iphone", "ipad", "ipod"}
+var mobileWords = newWords("mobi", "android", "iphone", "ipad", "ipod")
 
 // browserWords are what browsers begin with, all of them by now with the first.
-var browserWords = []string{"mozilla/", "opera/"}
+var browserWords = newWords("mozilla/", "opera/")
 
 // classify puts an agent into a class. Bots come first, since many claim to be a
 // telephone or a desktop as well.
 func classify(agent []byte) agentClass {
 	switch {
-	case hasWord(agent, botWords) && !hasWord(agent, []string{"cubot"}): // which makes telephones
+	case botWords.in(agent) && !notBotWords.in(agent):
 		return agentBot
-	case beginsWith(agent, toolWords):
+	case toolWords.begin(agent):
 		return agentTool
-	case !beginsWith(agent, browserWords):
+	case !browserWords.begin(agent):
 		return agentOther
-	case hasWord(agent, mobileWords):
+	case mobileWords.in(agent):
 		return agentMobile
 	}
 	return agentDesktop
 }
 
-func beginsWith(b []byte, words []string) bool {
-	for _, w := range words {
-		if foldPrefix(b, w) {
-			return true
+// begin tells whether b begins with one of the words, in whatever case.
+func (w *words) begin(b []byte) bool {
+	if len(b) > 0 {
+		for _, word := range w[b[0]] {
+			if foldPrefix(b, word) {
+				return true
+			}
 		}
 	}
 	return false
 }
 
-// hasWord tells whether any of words, which are in lower case, is in b, in
-// whatever case.
-func hasWord(b []byte, words []string) bool {
+// in tells whether one of the words is anywhere in b.
+func (w *words) in(b []byte) bool {
 	for i := range b {
-		c := lower(b[i])
-		for _, w := range words {
-			if c == w[0] && foldPrefix(b[i:], w) {
-				return true
-			}
+		if w.begin(b[i:]) {
+			return true
 		}
 	}
 	return false

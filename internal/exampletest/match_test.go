@@ -78,8 +78,11 @@ func TestMatch(t *testing.T) {
 					return err
 				}
 				var f facts
-				if err := json.Unmarshal([]byte(text), &f); err != nil || f.Name != tc.want {
-					return fmt.Errorf("%s with %q reaches %q, want %s (%v)", tc.host, tc.field, f.Name, tc.want, err)
+				if err := json.Unmarshal([]byte(text), &f); err != nil {
+					return err
+				}
+				if f.Name != tc.want {
+					return fmt.Errorf("%s with %q reaches %q, want %s", tc.host, tc.field, f.Name, tc.want)
 				}
 				return nil
 			})
