@@ -1,9 +1,13 @@
 package health
 
 import (
+	"fmt"
+	"path/filepath"
 	"strings"
 	"testing"
-	"time"
+
+	"github.com/rogpeppe/go-internal/txtar"
+	"gopkg.in/yaml.v3"
 
 	"portway/label"
 )
@@ -31,24 +35,39 @@ func TestOptions(t *testing.T) {
 	if o := options(t, nil); o.Enabled() {
 		t.Errorf("without labels, checks are on: %+v", o)
 	}
-	def := options(t, label.Values{"health": "http"})
-	if !def.Enabled() || def.path != "/" || def.interval != 10*time.Second || def.timeout != 5*time.Second || def.up != 2 || def.down != 3 ||
-		def.status.String() != "200-399" {
-		t.Errorf("defaults: %+v", def)
-	}
-	if options(t, label.Values{"health.path": "/"}) != def {
+	if options(t, label.Values{"health.path": "/"}) != options(t, label.Values{"health": "http"}) {
 		t.Error("health.path alone is not health: http")
 	}
-	o := options(t, label.Values{
-		"health.path": "/ready?full=1", "health.status": "200-204, 401,403 - 403", "health.host": "a.internal:80", "health.port": "81",
-		"health.interval": "2s", "health.timeout": "100ms", "health.up": "1", "health.down": "7",
-	})
-	want := Options{kind: HTTP, path: "/ready?full=1", status: o.status, host: "a.internal:80", port: 81, interval: 2 * time.Second, timeout: 100 * time.Millisecond, up: 1, down: 7}
-	if o != want || o.status.String() != "200-204, 401, 403" {
-		t.Errorf("%+v, status %v", o, o.status)
+}
+
+// The golden cases: labels, and the checks that they ask for.
+func TestGolden(t *testing.T) {
+	t.Parallel()
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) == 0 {
+		t.Fatal(err)
 	}
-	if o := options(t, label.Values{"health": "grpc", "health.service": "shop.v1", "health.host": "shop"}); o.service != "shop.v1" || o.host != "shop" {
-		t.Errorf("%+v", o)
+	for _, file := range files {
+		a, err := txtar.ParseFile(file)
+		if err != nil || len(a.Files) != 2 {
+			t.Fatal(file, err)
+		}
+		labels := map[string]string{}
+		if err := yaml.Unmarshal(a.Files[0].Data, &labels); err != nil {
+			t.Fatal(err)
+		}
+		values := label.Values{}
+		for key, value := range labels {
+			values[strings.TrimPrefix(key, label.Prefix)] = value
+		}
+		o, got := parse(values)
+		if got == "" {
+			got = fmt.Sprintf("%s %s status %v host %q port %d service %q every %v within %v up %d down %d",
+				o.kind, o.path, o.status, o.host, o.port, o.service, o.interval, o.timeout, o.up, o.down)
+		}
+		if want := strings.TrimSpace(string(a.Files[1].Data)); got != want {
+			t.Errorf("%s\n got: %s\nwant: %s", file, got, want)
+		}
 	}
 }
 
