@@ -23,6 +23,9 @@ type Config struct {
 	// Certificates lists every name's certificate; nil: none.
 	Certificates func() []Certificate
 
+	// Purge drops stored answers and tells how many there were; nil: there is no cache.
+	Purge func(Purge) (int, error)
+
 	// Root gives the internal CA's root in PEM and the file that holds it; nil: none.
 	Root func() (pem []byte, path string, err error)
 }
@@ -32,6 +35,7 @@ type Config struct {
 //	GET /healthz      200 once the first table is served, 503 with the reason before and while shutting down
 //	GET /v1/status    Status as JSON
 //	GET /v1/ca        Root as JSON
+//	POST /v1/purge    takes a Purge as JSON, answers with Purged
 type Server struct {
 	cfg      Config
 	table    atomic.Pointer[route.Table]
@@ -47,6 +51,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET /healthz", s.health)
 	s.mux.HandleFunc("GET /v1/status", s.status)
 	s.mux.HandleFunc("GET /v1/ca", s.root)
+	s.mux.HandleFunc("POST /v1/purge", s.purge)
 	return s
 }
 

@@ -123,7 +123,9 @@ var units = []struct {
 	{"B", 1},
 }
 
-func parseSize(v string) (int64, error) {
+// ParseSize reads a number of bytes as options of type size have it: "512", "10KiB",
+// "1GB". The error is an *Error.
+func ParseSize(v string) (int64, error) {
 	const accepted = "write a number of bytes, with a unit if you like (KiB, MiB, GiB, kB, MB, GB), for example 10MiB"
 	bad := &Error{Why: Quote(v) + " is not a size", Fix: accepted}
 	end := strings.LastIndexAny(v, "0123456789") + 1

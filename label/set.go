@@ -101,7 +101,7 @@ func (s *Set) Size(p *int64, name string, def int64, doc string, attrs ...Attr) 
 	*p = def
 	o := s.add(Option{Name: name, Type: "size", Default: formatSize(def), Doc: doc}, attrs)
 	s.read(o, func(v string) error {
-		n, err := parseSize(v)
+		n, err := ParseSize(v)
 		if err == nil {
 			*p = n
 		}

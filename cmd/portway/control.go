@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -68,6 +69,15 @@ func serveControl(ctx context.Context, l net.Listener, h http.Handler, logger *s
 // ask sends GET path to the Portway that listens at the control socket. The
 // error says what to do if none does.
 func ask(socket, path string) (status int, body []byte, err error) {
+	return send(socket, http.MethodGet, path, nil)
+}
+
+// tell sends content, which is JSON, to path.
+func tell(socket, path string, content []byte) (status int, body []byte, err error) {
+	return send(socket, http.MethodPost, path, content)
+}
+
+func send(socket, method, path string, content []byte) (status int, body []byte, err error) {
 	if socket == off {
 		return 0, nil, errors.New("the control socket is off; set it by --control or PORTWAY_CONTROL")
 	}
@@ -80,7 +90,11 @@ func ask(socket, path string) (status int, body []byte, err error) {
 			},
 		},
 	}
-	resp, err := client.Get("http://portway" + path)
+	request, err := http.NewRequest(method, "http://portway"+path, bytes.NewReader(content))
+	if err != nil {
+		return 0, nil, err
+	}
+	resp, err := client.Do(request)
 	if err != nil {
 		return 0, nil, fmt.Errorf("no Portway answers at %s (is it running, and with the same --control?): %w", socket, errors.Unwrap(err))
 	}

@@ -21,6 +21,7 @@ import (
 	"portway/internal/service"
 	"portway/label"
 	"portway/proxy"
+	"portway/proxy/cache"
 	"portway/route"
 )
 
@@ -59,7 +60,12 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return fmt.Errorf("%s: %w", inv.where("storage"), err)
 	}
 	certificates := certificates{manager}
+	answers, err := cache.New(cache.Config{Memory: int64(r.CacheMemory), Logger: logger})
+	if err != nil {
+		return fmt.Errorf("%s: %w", inv.where("cache-memory"), err)
+	}
 	serving := proxy.Config{
+		Cache:             answers,
 		Listeners:         listeners,
 		Plain:             map[string]http.Handler{caPath: http.HandlerFunc(certificates.serveRoot)},
 		ProxyProtocolFrom: flatten(r.ProxyProtocolFrom),
@@ -79,7 +85,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
-	status := admin.New(admin.Config{Version: versionString(), Upstreams: server.Upstreams, Certificates: certificates.describe, Root: manager.Root})
+	status := admin.New(admin.Config{Version: versionString(), Purge: purge(answers), Upstreams: server.Upstreams, Certificates: certificates.describe, Root: manager.Root})
 	around.openControl(c.Control)
 	problems := &problemLog{logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){

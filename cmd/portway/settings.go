@@ -21,10 +21,11 @@ the settings file (acme-staging: true). A flag goes before the environment, the 
 // effect at SIGHUP, see reloader.
 type cli struct {
 	Config  string `group:"process" placeholder:"FILE" help:"Settings file (YAML). Without it, /etc/portway/portway.yaml is read if it exists."`
-	Control string `group:"process" placeholder:"PATH" default:"${control}" help:"Unix socket through which the commands healthcheck and trust reach the running Portway; off for none. Default: ${control_doc}."`
+	Control string `group:"process" placeholder:"PATH" default:"${control}" help:"Unix socket through which the commands healthcheck, trust and cache reach the running Portway; off for none. Default: ${control_doc}."`
 	User    string `group:"process" placeholder:"UID[:GID]" default:"${user}" help:"Give up root for this user once the ports are open. Only when started as root. Default: ${user_doc}."`
 
 	Run         runCmd         `cmd:"" default:"withargs" help:"Serve (the default command)."`
+	Cache       cacheCmd       `cmd:"" help:"Drop what the cache of the running Portway has stored."`
 	Trust       trustCmd       `cmd:"" help:"Show the internal CA's root certificate and how to trust it."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running Portway whether it serves: exit status 0 or 1."`
 	Version     versionCmd     `cmd:"" help:"Show the version."`
@@ -51,6 +52,8 @@ type runCmd struct {
 	DefaultHost hostRule     `group:"sources" placeholder:"HOST" help:"Host of containers that have labels for Portway and name no host, for example {service}.example.com; also {project} and {container}. Default: none."`
 	Constraint  []string     `group:"sources" placeholder:"LABEL" help:"Serve only containers with this Docker label: key=value, key, !key or !key=value; all must hold. Default: all containers."`
 
+	CacheMemory size `group:"cache" placeholder:"SIZE" default:"64MiB" help:"How much memory stored answers of all routes with the label portway.cache may take together; contents on their way may take half as much again. Default: 64MiB."`
+
 	Storage       string `group:"certs" placeholder:"FOLDER" default:"${storage}" help:"Where certificates and keys are kept. Default: ${storage_doc}."`
 	Email         string `group:"certs" placeholder:"ADDRESS" help:"Contact address for the CA."`
 	ACMEDirectory string `name:"acme-directory" group:"certs" placeholder:"URL" help:"ACME directory of the CA. Default: Let's Encrypt."`
@@ -65,6 +68,7 @@ type runCmd struct {
 var groups = []kong.Group{
 	{Key: "listen", Title: "Listening:"},
 	{Key: "sources", Title: "Where routes come from:"},
+	{Key: "cache", Title: "Cache:"},
 	{Key: "certs", Title: "Certificates:"},
 	{Key: "log", Title: "Log:"},
 	{Key: "process", Title: "Process:"},

@@ -86,6 +86,21 @@ func (d *duration) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// size is a number of bytes.
+type size int64
+
+var _ encoding.TextUnmarshaler = (*size)(nil)
+
+// UnmarshalText takes "512", "64MiB", "1GB".
+func (s *size) UnmarshalText(text []byte) error {
+	n, err := label.ParseSize(string(text))
+	if err != nil || n == 0 {
+		return fmt.Errorf("%q is not a size such as 64MiB or 1GiB", text)
+	}
+	*s = size(n)
+	return nil
+}
+
 // ipRange is one or several ranges of addresses.
 type ipRange []netip.Prefix
 

@@ -38,7 +38,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "proxy", "admin", "internal/service"},
+	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "proxy", "proxy/cache", "admin", "internal/service"},
 	"cmd/whoami":          {},
 }
 

@@ -29,6 +29,7 @@ var groups = map[string][]string{
 	"Access":    {"ip", "basic-auth", "forward-auth"},
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
 	"Answers":   {"compress", "error-pages", "respond", "maintenance"},
+	"Cache":     {"cache"},
 	"Balancing": {"balance", "sticky", "slow-start", "eject", "retry", "breaker", "timeout"},
 	"Health":    {"health"},
 	"Shared":    {"use", "defaults", "enable"},

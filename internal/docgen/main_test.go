@@ -8,6 +8,7 @@ import (
 
 	"portway/label"
 	"portway/proxy"
+	"portway/proxy/cache"
 	"portway/proxy/middleware"
 	"portway/route"
 )
@@ -57,7 +58,7 @@ func TestOrderOnPage(t *testing.T) {
 			told = append(told, word)
 		}
 	}
-	for _, o := range label.Describe(middleware.All()...).Options() {
+	for _, o := range label.Describe(slices.Concat(middleware.BeforeCache(), []label.Binder{&cache.Options{}}, middleware.BehindCache())...).Options() {
 		if word, _, _ := strings.Cut(o.Name, "."); !slices.Contains(actual, word) {
 			actual = append(actual, word)
 		}

@@ -105,6 +105,49 @@ func TestWildcardPaths(t *testing.T) {
 	})
 }
 
+// The second visitor gets what the first one waited for, until it is purged.
+func TestCache(t *testing.T) {
+	run(t, "cache", nil, func(t *testing.T, e *example) {
+		c := e.client(t, nil)
+		host := "whoami." + e.suffix
+		e.reaches(t, c, host, "/")
+		said := func(query string, cookie ...string) string {
+			t.Helper()
+			req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("https://%s:%d/slow?delay=10ms%s", host, e.https, query), nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, c := range cookie {
+				req.Header.Set("Cookie", c)
+			}
+			resp, err := c.Do(req)
+			if err != nil {
+				t.Fatal(err)
+			}
+			_ = resp.Body.Close()
+			status, _, _ := strings.Cut(strings.TrimPrefix(resp.Header.Get("Cache-Status"), "Portway; "), ";")
+			return status
+		}
+		purge := func(what ...string) string {
+			t.Helper()
+			return e.mustRun(t, append([]string{"exec", "-T", "portway", "/portway", "cache", "purge"}, what...)...)
+		}
+		for i, step := range []struct{ got, want string }{
+			{said(""), "fwd=uri-miss"},
+			{said("&utm_source=mail"), "hit"},
+			{said("", "session=1"), "fwd=bypass"},
+			{purge("--prefix", fmt.Sprintf("https://%s:%d/slow", host, e.https)), "dropped: 1"},
+			{said(""), "fwd=uri-miss"},
+			{purge("--all"), "dropped: 1"},
+			{said(""), "fwd=uri-miss"},
+		} {
+			if step.got != step.want {
+				t.Errorf("step %d: %q, want %q", i, step.got, step.want)
+			}
+		}
+	})
+}
+
 func TestStaticRoutes(t *testing.T) {
 	run(t, "static-routes", nil, func(t *testing.T, e *example) {
 		c := e.client(t, nil)

@@ -15,7 +15,8 @@ import (
 const maxWaits = 4
 
 // fetch gets a response from the origin, or has part in one that is on its way.
-func (h *handler) fetch(ex *exchange.Exchange, a *asked, stored *object, how outcome) {
+func (h *handler) fetch(ex *exchange.Exchange, request asked, stored *object, how outcome) {
+	a := &request // only here: a hit allocates nothing
 	q := &ex.Request.Fields
 	// Who asks for a range, or has a copy, gets that from the origin as it is: for all
 	// we know it is the only one who wants it.
@@ -126,7 +127,7 @@ func (h *handler) lead(ex *exchange.Exchange, a *asked, stored *object, fl *flig
 }
 
 // refresh validates what is stored while the client gets the old one.
-func (h *handler) refresh(ex *exchange.Exchange, a *asked, stored *object) {
+func (h *handler) refresh(ex *exchange.Exchange, a asked, stored *object) {
 	c := h.cache
 	fl := c.flights.alone(a.key)
 	if fl == nil {

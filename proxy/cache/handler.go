@@ -80,7 +80,7 @@ func (h *handler) lookUp(ex *exchange.Exchange, head bool) {
 			how = forwardedRequest
 		case h.answer(ex, stored, hit, true, false, now):
 			if use == policy.Background {
-				h.refresh(ex, &a, stored)
+				h.refresh(ex, a, stored)
 			}
 			return
 		}
@@ -90,10 +90,10 @@ func (h *handler) lookUp(ex *exchange.Exchange, head bool) {
 		return
 	}
 	if head {
-		h.forwardHead(ex, &a, stored, how)
+		h.forwardHead(ex, a, stored, how)
 		return
 	}
-	h.fetch(ex, &a, stored, how)
+	h.fetch(ex, a, stored, how)
 }
 
 // personal tells whether a request says who the visitor is, in a way that answers need
@@ -127,7 +127,7 @@ func (h *handler) notCached(ex *exchange.Exchange) {
 
 // forwardHead has the origin answer HEAD, and learns from that about what is stored
 // (RFC 9111 section 4.3.5).
-func (h *handler) forwardHead(ex *exchange.Exchange, a *asked, stored *object, how outcome) {
+func (h *handler) forwardHead(ex *exchange.Exchange, a asked, stored *object, how outcome) {
 	begun := h.cache.now()
 	h.next.Serve(ex)
 	if p := &ex.Response; stored != nil && p.Status == http.StatusOK && stored.status == http.StatusOK && stored.content.complete.Load() {

@@ -45,8 +45,8 @@ func serveAt(t testing.TB, origin string, cfg cache.Config, options ...string) *
 		name, value, _ := strings.Cut(o, ": ")
 		values[name] = value
 	}
-	binder := &cache.Options{}
-	if problems := label.Parse("test", func(o string) string { return label.Key("", o) }, values, binder); len(problems) > 0 {
+	binders := proxy.Binders()
+	if problems := label.Parse("test", func(o string) string { return label.Key("", o) }, values, binders...); len(problems) > 0 {
 		t.Fatal(problems)
 	}
 	listeners, err := proxy.Listen([]string{"127.0.0.1:0"}, nil)
@@ -64,7 +64,7 @@ func serveAt(t testing.TB, origin string, cfg cache.Config, options ...string) *
 	server.SetTable(route.NewTable([]*route.Route{{
 		ID: "cached", Name: "cached", Source: "test", Hosts: []string{"cache.test"}, Path: "/", HTTPS: route.Off,
 		Upstreams:  []route.Upstream{{ID: "o", Name: "origin", Network: "tcp", Address: origin, Scheme: route.HTTP}},
-		Middleware: []label.Binder{binder},
+		Middleware: binders,
 	}}, nil))
 	ctx, cancel := context.WithCancel(context.Background())
 	ended := make(chan error, 1)

@@ -4,163 +4,35 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"path/filepath"
 	"strings"
 	"testing"
+
+	"github.com/rogpeppe/go-internal/txtar"
 
 	"portway/label"
 	"portway/proxy/cache"
 )
 
-// What labels change.
+// What labels change: each file of testdata has the reason, the labels beside
+// portway.cache, and requests as run takes them.
 func TestOptions(t *testing.T) {
 	t.Parallel()
-	for i, c := range []struct {
-		name    string
-		options []string
-		text    string
-	}{
-		{"ttl", []string{"cache.ttl: 1m"}, `
-			GET
-			<- 200
-			=> 200 1
-			GET
-			=> 200 1
-			GET ?b
-			<- 302
-			=> 302 2
-			GET ?b
-			<- 302
-			=> 302 3
-			GET ?c
-			<- 200 | Cache-Control: max-age=0
-			=> 200 4
-			GET ?c
-			<- 200
-			=> 200 5`},
-		{"stale-if-error", []string{"cache.stale-if-error: 1m"}, `
-			GET
-			<- 200 | Cache-Control: max-age=10 | Age: 60 | ETag: "a"
-			=> 200 1
-			GET
-			<- 500
-			=> 200 1 | Age: 60`},
-		{"max-object", []string{"cache.max-object: 10"}, `
-			GET
-			<- 200 | Cache-Control: max-age=100 | content: 0123456789
-			=> 200 | content: 0123456789
-			GET
-			=> 200 | content: 0123456789
-			GET ?b
-			<- 200 | Cache-Control: max-age=100 | content: 0123456789A
-			=> 200 | content: 0123456789A
-			GET ?b
-			<- 200
-			=> 200 3`},
-		{"methods", []string{"cache.methods: GET"}, `
-			GET
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			HEAD
-			<- 200
-			=> 200 | Cache-Status: Portway; fwd=bypass
-			GET
-			=> 200 1`},
-		{"ignore-set-cookie", []string{"cache.ignore-set-cookie: true"}, `
-			GET
-			<- 200 | Cache-Control: max-age=100 | Set-Cookie: a=b
-			=> 200 1 | Set-Cookie: a=b
-			GET
-			=> 200 1 | -Set-Cookie`},
-		{"bypass.cookies", []string{"cache.bypass.cookies: session, wp_*_x"}, `
-			GET
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			GET | Cookie: a=b; session=1
-			<- 200 | Cache-Control: max-age=100
-			=> 200 2 | Cache-Status: Portway; fwd=bypass
-			GET | Cookie: wp_17_x=1
-			<- 200 | Cache-Control: max-age=100
-			=> 200 3
-			GET | Cookie: sessions=1; wp_x=2; x=session=3
-			=> 200 1`},
-		{"bypass.headers", []string{"cache.bypass.headers: X-Preview"}, `
-			GET | X-Preview: 1
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			GET
-			<- 200
-			=> 200 2`},
-		{"bypass.paths", []string{"cache.bypass.paths: */admin/*, /x"}, `
-			GET /admin/a
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			GET /admin/a
-			<- 200
-			=> 200 2
-			GET /b
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			GET /b
-			=> 200 1`},
-		{"key.headers", []string{"cache.key.headers: X-Tenant"}, `
-			GET | X-Tenant: a
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			GET | X-Tenant: b
-			<- 200 | Cache-Control: max-age=100
-			=> 200 2
-			GET | X-Tenant: a
-			=> 200 1
-			GET
-			<- 200 | Cache-Control: max-age=100
-			=> 200 3
-			POST
-			<- 200
-			=> 200 4
-			GET | X-Tenant: a
-			<- 200
-			=> 200 5`},
-		{"key.cookies", []string{"cache.key.cookies: currency, x"}, `
-			GET | Cookie: currency=EUR; other=1
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			GET | Cookie: currency=USD
-			<- 200 | Cache-Control: max-age=100
-			=> 200 2
-			GET | Cookie: other=2; currency=EUR
-			=> 200 1
-			GET | Cookie: x=EUR
-			<- 200
-			=> 200 3`},
-		{"key.query", []string{"cache.key.query: page, q*"}, `
-			GET ?page=1&utm=x
-			-> GET | Seen: page=1
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			GET ?a&page=1&b=
-			=> 200 1
-			GET ?page=1&query=2
-			<- 200 | Cache-Control: max-age=100
-			=> 200 2
-			GET ?other
-			-> GET | -Seen
-			<- 200 | Cache-Control: max-age=100
-			=> 200 3
-			GET
-			=> 200 3`},
-		{"key.ignore-query", []string{"cache.key.ignore-query: utm_*, fbclid"}, `
-			GET ?utm_source=a&b=1&fbclid=x
-			-> GET | Seen: b=1
-			<- 200 | Cache-Control: max-age=100
-			=> 200 1
-			GET ?b=1
-			=> 200 1
-			GET ?b=2
-			<- 200
-			=> 200 2`},
-	} {
-		t.Run(c.name, func(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txtar")
+	if err != nil || len(files) < 10 {
+		t.Fatal(files, err)
+	}
+	for _, name := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(name), ".txtar"), func(t *testing.T) {
 			t.Parallel()
+			a, err := txtar.ParseFile(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			parts := map[string]string{}
+			for _, f := range a.Files {
+				parts[f.Name] = string(f.Data)
+			}
 			origin := newScript()
 			seen := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if r.URL.RawQuery != "" {
@@ -168,7 +40,8 @@ func TestOptions(t *testing.T) {
 				}
 				origin.ServeHTTP(w, r)
 			})
-			run(t, serve(t, seen, c.options...), origin, fmt.Sprintf("/%d", i), c.text)
+			labels := strings.Split(strings.ReplaceAll(strings.TrimSpace(parts["labels"]), label.Prefix, ""), "\n")
+			run(t, serve(t, seen, labels...), origin, "/x", parts["exchanges"])
 		})
 	}
 }

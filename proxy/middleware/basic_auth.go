@@ -126,6 +126,7 @@ func (h *guard) Serve(ex *exchange.Exchange) {
 	if len(h.header) > 0 {
 		remove(f, h.lower)
 		f.Add(h.header, a.name)
+		ex.Identified = true
 	}
 	h.next.Serve(ex)
 }

@@ -178,6 +178,7 @@ func (h *asker) pass(ex *exchange.Exchange, said http.Header) {
 		}
 	}
 	ex.Request.Fields.AddHTTP(said)
+	ex.Identified = ex.Identified || len(said) > 0
 	h.next.Serve(ex)
 	for _, c := range cookies {
 		ex.Response.Fields.AddString("Set-Cookie", c)

@@ -24,13 +24,23 @@ import "portway/label"
 //   - Those two are before all that acts on behalf of a visitor, and above all before
 //     paths are changed: what is protected is what the client asked for. The password
 //     of basic-auth is not for the service of forward-auth, so it is checked first.
-//   - max-in-flight is behind them, so that strangers cannot take the places of users.
 //   - max-body is behind them too: strangers get no other answer than theirs.
-//   - request-headers is before paths are changed, so that {path} is the client's.
+//   - request-headers is before paths are changed, so that {path} is the client's, and
+//     before the cache, whose answers may depend on what is set there.
+//   - The cache (package cache) is at this place: behind all that is about one visitor, so
+//     that what it stores is as the origin gave it, and who gets it is refused, counted,
+//     logged in and sent compressed content as if it came from there; and before what
+//     changes paths, so that addresses are those that people know, for example to purge
+//     one. BeforeCache and BehindCache are the two parts of the list.
+//   - max-in-flight is behind auth, so that strangers cannot take the places of users,
+//     and behind the cache, since what it answers takes no place at the origin.
 //   - Paths: first a prefix is taken off, then one put in front, and rewrite sees what
 //     the origin would get.
 //   - respond is last, since it stands for the origin.
-func All() []label.Binder {
+func All() []label.Binder { return append(BeforeCache(), BehindCache()...) }
+
+// BeforeCache makes those that requests pass before the cache.
+func BeforeCache() []label.Binder {
 	return []label.Binder{
 		&requestID{},
 		&trace{},
@@ -46,9 +56,15 @@ func All() []label.Binder {
 		&rateLimit{},
 		&basicAuth{},
 		&forwardAuth{},
-		&maxInFlight{},
 		&maxBody{},
 		&requestHeaders{},
+	}
+}
+
+// BehindCache makes those that only requests pass which the cache does not answer.
+func BehindCache() []label.Binder {
+	return []label.Binder{
+		&maxInFlight{},
 		&stripPrefix{},
 		&addPrefix{},
 		&rewrite{},

@@ -119,6 +119,9 @@ func freshFor(value []byte, kind argument) time.Duration { return max(delta(valu
 // no Cache-Control (RFC 9111 section 5.4). Arguments that are none are as if the
 // directive were not there, but for max-age, which then asks for validation.
 func ParseRequest(f *exchange.Fields) RequestControl {
+	if !f.Has("cache-control") && !f.Has("pragma") {
+		return RequestControl{MaxAge: Absent, MinFresh: Absent, MaxStale: Absent, StaleIfError: Absent}
+	}
 	c := RequestControl{MaxAge: Absent, MinFresh: Absent, MaxStale: Absent, StaleIfError: Absent}
 	if !f.Has("cache-control") {
 		directives(f, "pragma", func(name, _ []byte, _ argument) {
