@@ -3,7 +3,6 @@ package proxy
 import (
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,8 +47,8 @@ func (c *checks) of(r *route.Route, serves func(replicaKey) bool) []*health.Chec
 		return nil
 	}
 	host := ""
-	if len(r.Hosts) > 0 && !strings.HasPrefix(r.Hosts[0], "*") {
-		host = r.Hosts[0]
+	if i := slices.IndexFunc(r.Hosts, func(h string) bool { return h[0] != '*' && h[0] != '~' }); i >= 0 { // a name
+		host = r.Hosts[i]
 	}
 	checking := o.WithHost(host)
 	list := make([]*health.Checker, len(r.Upstreams))

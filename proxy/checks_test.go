@@ -111,7 +111,8 @@ func TestHealthDecides(t *testing.T) {
 	n := make(news, 1)
 	one, two := newSick(t, 200), newSick(t, 503)
 	r := labelled(t, at("a.test", one.address, two.address), quickly(label.Values{"health.path": "/healthz"}))
-	plain := at("plain.test", two.address) // without checks, nobody knows
+	r.Hosts = []string{"~x[.]test", "*.a.test", "a.test"} // the first name is what is asked for
+	plain := at("plain.test", two.address)                // without checks, nobody knows
 	i := serve(t, []*route.Route{r, plain}, n.option())
 	c := i.client(t)
 	ask := func(times int) (statuses string) {

@@ -7,6 +7,7 @@ import (
 	"net"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"slices"
 	"strings"
 	"testing"
@@ -40,12 +41,65 @@ func TestMatchingThroughListener(t *testing.T) {
 			conn := i.dial(t)
 			_ = conn.SetDeadline(time.Now().Add(30 * time.Second))
 			answers := bufio.NewReader(conn)
+			client := i.client(t)
 			for _, q := range c.Requests {
 				if got := askOver(t, conn, answers, q); got != q.Want {
 					t.Errorf("%s\ngoes to %s", q.Line, got)
 				}
+				if got := askHTTP2(t, client, q); got != q.Want {
+					t.Errorf("over HTTP/2, %s\ngoes to %s", q.Line, got)
+				}
 			}
 		})
+	}
+}
+
+// askHTTP2 sends a request on a connection that was opened for another name.
+func askHTTP2(t *testing.T, client *http.Client, q routetest.Request) string {
+	t.Helper()
+	target := "//" + q.Host + q.Path
+	if q.HasQuery {
+		target += "?" + q.Query
+	}
+	req := &http.Request{
+		Method: q.Method, Host: q.Host, URL: &url.URL{Scheme: "https", Host: "any.test", Opaque: target},
+		Header: http.Header{"User-Agent": {""}}, // not that of this client
+	}
+	for _, f := range q.Fields {
+		if f[0] == "User-Agent" {
+			req.Header.Del(f[0])
+		}
+		req.Header.Add(f[0], f[1])
+	}
+	if q.From.IsValid() {
+		req.Header.Set("X-Forwarded-For", q.From.String())
+	}
+	resp, err := client.Do(req.WithContext(t.Context()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	body, err := io.ReadAll(resp.Body)
+	if err != nil || resp.ProtoMajor != 2 {
+		t.Fatal(resp.Proto, err)
+	}
+	if resp.StatusCode == http.StatusMisdirectedRequest {
+		return "unknown"
+	}
+	return answeredBy(resp, string(body))
+}
+
+// answeredBy tells whose answer it is.
+func answeredBy(resp *http.Response, body string) string {
+	switch {
+	case resp.StatusCode == http.StatusOK:
+		return resp.Header.Get("X-Route")
+	case strings.Contains(body, "No such page"):
+		return "404"
+	case strings.Contains(body, "No such site"):
+		return "unknown"
+	default:
+		return resp.Status + body
 	}
 }
 
@@ -75,14 +129,5 @@ func askOver(t *testing.T, conn net.Conn, answers *bufio.Reader, q routetest.Req
 	if err != nil {
 		t.Fatal(err)
 	}
-	switch text := string(body); {
-	case resp.StatusCode == http.StatusOK:
-		return resp.Header.Get("X-Route")
-	case strings.Contains(text, "No such page"):
-		return "404"
-	case strings.Contains(text, "No such site"):
-		return "unknown"
-	default:
-		return resp.Status + text
-	}
+	return answeredBy(resp, string(body))
 }

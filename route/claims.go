@@ -27,8 +27,8 @@ func (c claim) String() string {
 	case c.path != "/":
 		text += c.path
 	}
-	if c.criteria != "" {
-		text += " with " + c.criteria
+	if c.criteria != "" { // whose values may be secrets between a client and a site
+		text += " with the same criteria"
 	}
 	return text
 }
