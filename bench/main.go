@@ -33,6 +33,7 @@ type options struct {
 	out       string
 	work      string
 	short     bool
+	profile   bool
 }
 
 func main() {
@@ -47,6 +48,7 @@ func main() {
 	flag.StringVar(&o.out, "out", "bench/results", "folder for the tables and the chart")
 	flag.StringVar(&o.work, "work", "bench/.work", "scratch folder")
 	flag.BoolVar(&o.short, "short", false, "one short round of each: proves that the bench works, measures nothing")
+	flag.BoolVar(&o.profile, "profile", false, "sample where the CPU time of the peers goes (with perf) instead of comparing them")
 	flag.Parse()
 	if o.short {
 		o.rounds, o.duration = 1, 300*time.Millisecond
@@ -95,6 +97,9 @@ func run(ctx context.Context, o options) error {
 	chosen, err := chooseScenarios(o.scenarios)
 	if err != nil {
 		return err
+	}
+	if o.profile {
+		return profiles(ctx, env, chosen, peers, o)
 	}
 	res := newResults(peers, missing, o)
 	for _, s := range chosen {

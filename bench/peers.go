@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"debug/buildinfo"
 	"embed"
 	"errors"
 	"fmt"
@@ -189,6 +190,9 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 	if out, err := exec.CommandContext(ctx, bin, r.version...).CombinedOutput(); err == nil {
 		p.version = firstLine(string(out))
 	}
+	if v := moduleVersion(bin); v != "" {
+		p.version = r.name + " " + v
+	}
 	if p.log, err = os.Create(filepath.Join(dir, "log")); err != nil {
 		return nil, err
 	}
@@ -220,6 +224,26 @@ func (p *peer) ready(ctx context.Context) error {
 		return err
 	}
 	return poll(ctx, func() error { return getOnce(p.addr) })
+}
+
+// moduleVersion is the version of a program that the Go module proxy had and that
+// does not know itself; empty for others. A copied source has none, so that bench/peers.sh
+// hands it over by the linker.
+func moduleVersion(bin string) string {
+	info, err := buildinfo.ReadFile(bin)
+	if err != nil || strings.HasPrefix(info.Main.Path, "portway") {
+		return ""
+	}
+	if v := info.Main.Version; v != "" && v != "(devel)" {
+		return v
+	}
+	for _, s := range info.Settings {
+		if _, v, ok := strings.Cut(s.Value, "version.Version="); ok && s.Key == "-ldflags" {
+			v, _, _ = strings.Cut(v, " ")
+			return strings.Trim(v, `"'`)
+		}
+	}
+	return ""
 }
 
 // notePeak notes how much memory the peer has taken.

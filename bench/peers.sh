@@ -46,7 +46,7 @@ build_traefik() (
 	sed -i 's|goauth.CheckSecret,|func(_, _ string) bool { return false },|' pkg/middlewares/auth/basic_auth.go
 	sed -i 's|d.auth.RequireAuthStale(|func(http.ResponseWriter, *http.Request) {}(|' pkg/middlewares/auth/digest_auth.go
 	go mod edit -replace github.com/abbot/go-http-auth=github.com/abbot/go-http-auth@v0.4.0
-	go build -mod=mod -trimpath -o "$bin/traefik" ./cmd/traefik
+	go build -mod=mod -trimpath -ldflags "-X github.com/traefik/traefik/v3/pkg/version.Version=3.7.13" -o "$bin/traefik" ./cmd/traefik
 	rm -rf "$src"
 )
 [ -x "$bin/traefik" ] || build_traefik || echo "could not build traefik" >&2

@@ -207,7 +207,7 @@ func TestIdleMemory(t *testing.T) {
 	}
 	waitFor(t, "idle connections", func() bool {
 		idling := 0
-		for _, c := range s.all(nil) {
+		for _, c := range s.conns.All(nil) {
 			if c.recv.phase() == idle {
 				idling++
 			}

@@ -225,7 +225,7 @@ func TestShutdown(t *testing.T) {
 		}
 		first, second := <-bodies, <-bodies
 		defer func() { _ = second.w.Close() }()
-		waitFor(t, "connections", func() bool { return len(r.all(nil)) == 4 })
+		waitFor(t, "connections", func() bool { return len(r.conns.All(nil)) == 4 })
 		ctx, cancel := context.WithTimeout(context.Background(), patience)
 		defer cancel()
 		var wg sync.WaitGroup
@@ -281,7 +281,7 @@ func TestShutdownTellsClient(t *testing.T) {
 		}
 	})
 	waitFor(t, "draining", func() bool {
-		for _, c := range r.all(nil) {
+		for _, c := range r.conns.All(nil) {
 			return c.drain.Load()
 		}
 		return false

@@ -4,11 +4,11 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"portway/proxy/exchange"
+	"portway/proxy/wire"
 )
 
 // Timeouts says how long a client may take where we wait for it. A zero value
@@ -66,12 +66,8 @@ type Server struct {
 	every time.Duration // sweepEvery, less in tests
 	last  atomic.Bool   // see LastRequests
 
-	mu       sync.Mutex
-	conns    map[*conn]struct{}
-	limits   Timeouts // with defaults
-	closing  bool
-	sweeping bool
-	empty    chan struct{} // closed when the last connection is gone after Shutdown
+	conns  wire.Conns[*conn]
+	limits Timeouts // with defaults
 }
 
 // ServeConn serves HTTP/1.1 on nc until the connection is over, and closes it.
@@ -82,11 +78,11 @@ type Server struct {
 // without a past: one that did a TLS handshake has a large stack.
 func (s *Server) ServeConn(nc net.Conn, info *exchange.Conn) {
 	c := newConn(s, nc, info)
-	if !s.register(c) {
+	if !s.conns.Add(c, (*sweeper)(s)) {
 		_ = nc.Close()
 		return
 	}
-	defer s.unregister(c)
+	defer s.conns.Remove(c)
 	c.serve()
 }
 
@@ -95,26 +91,16 @@ func (s *Server) ServeConn(nc net.Conn, info *exchange.Conn) {
 // returned, without waiting for handlers. Connections that come later are closed
 // at once.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	if !s.closing {
-		s.closing = true
-		s.empty = make(chan struct{})
-		if len(s.conns) == 0 {
-			close(s.empty)
-		}
-	}
-	for c := range s.conns {
+	empty := s.conns.Drain(func(c *conn) {
 		c.drain.Store(true)
 		c.endIdle()
-	}
-	empty := s.empty
-	s.mu.Unlock()
+	})
 	select {
 	case <-empty:
 		return nil
 	case <-ctx.Done():
 	}
-	for _, c := range s.all(nil) {
+	for _, c := range s.conns.All(nil) {
 		c.cutOff(context.Cause(ctx))
 	}
 	return context.Cause(ctx)
@@ -125,70 +111,26 @@ func (s *Server) Shutdown(ctx context.Context) error {
 // on, and goes on to take connections.
 func (s *Server) LastRequests() { s.last.Store(true) }
 
-// register adds c and sees to it that the sweeper runs.
-func (s *Server) register(c *conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
+// sweeper is the server as what looks after its connections.
+type sweeper Server
+
+func (s *sweeper) Begin() time.Duration {
+	s.limits = s.Timeouts.withDefaults()
+	if s.every != 0 {
+		return s.every
 	}
-	if s.conns == nil {
-		s.conns = make(map[*conn]struct{})
-		s.limits = s.Timeouts.withDefaults()
-	}
-	s.conns[c] = struct{}{}
-	if !s.sweeping {
-		s.sweeping = true
-		every := s.every
-		if every == 0 {
-			every = sweepEvery
-		}
-		go s.sweep(every)
-	}
-	return true
+	return sweepEvery
 }
 
-func (s *Server) unregister(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if s.closing && len(s.conns) == 0 {
-		close(s.empty)
+func (s *sweeper) Added(*conn) {}
+
+func (s *sweeper) Sweep(now time.Time, conns []*conn) {
+	for _, c := range conns {
+		c.sweep(now)
 	}
 }
 
-// all appends the connections to list.
-func (s *Server) all(list []*conn) []*conn {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for c := range s.conns {
-		list = append(list, c)
-	}
-	return list
-}
-
-// sweep looks after all connections, and ends when there are none.
-func (s *Server) sweep(every time.Duration) {
-	tick := time.NewTicker(every)
-	defer tick.Stop()
-	var conns []*conn
-	for now := range tick.C {
-		conns = s.all(conns[:0])
-		if len(conns) == 0 {
-			s.mu.Lock()
-			if len(s.conns) == 0 {
-				s.sweeping = false
-				s.mu.Unlock()
-				return
-			}
-			s.mu.Unlock()
-		}
-		for _, c := range conns {
-			c.sweep(now)
-		}
-		clear(conns)
-	}
-}
+func (s *sweeper) End() {}
 
 // log logs at a level if anybody listens.
 func (s *Server) log(level slog.Level, msg string, args ...any) {

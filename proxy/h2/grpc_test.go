@@ -178,10 +178,8 @@ func TestGRPCCancelReachesOrigin(t *testing.T) {
 		cancel()
 		waitFor(t, "a call to end", func() bool { return ts.open() == 2*(19-i) })
 	}
-	ts.mu.Lock()
-	for c := range ts.conns {
+	for _, c := range ts.conns.All(nil) {
 		_ = c.nc.SetReadDeadline(time.Unix(1, 0)) // as if the client had gone
 	}
-	ts.mu.Unlock()
 	waitFor(t, "all calls to end", func() bool { return ts.open() == 0 })
 }

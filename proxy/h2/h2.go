@@ -16,11 +16,11 @@ import (
 	"context"
 	"log/slog"
 	"net"
-	"sync"
 	"sync/atomic"
 	"time"
 
 	"portway/proxy/exchange"
+	"portway/proxy/wire"
 )
 
 // Limits bounds what one client may make us hold. A zero value stands for the
@@ -116,12 +116,8 @@ type Server struct {
 	workers workers
 	clock   atomic.Int64 // nanoseconds since base, set once a second while there are connections
 
-	mu       sync.Mutex
-	base     time.Time
-	conns    map[*conn]struct{}
-	closing  bool
-	sweeping bool
-	empty    chan struct{} // closed when the last connection is gone after Shutdown
+	base  time.Time // of the clock; set once
+	conns wire.Conns[*conn]
 }
 
 // ServeConn serves HTTP/2 on nc until the connection is over and no handler
@@ -129,11 +125,11 @@ type Server struct {
 // what exchanges get as Conn; it must not change afterwards.
 func (s *Server) ServeConn(nc net.Conn, info *exchange.Conn) {
 	c := newConn(s, nc, info)
-	if !s.register(c) {
+	if !s.conns.Add(c, (*sweeper)(s)) {
 		_ = nc.Close()
 		return
 	}
-	defer s.unregister(c)
+	defer s.conns.Remove(c)
 	c.serve()
 }
 
@@ -142,64 +138,17 @@ func (s *Server) ServeConn(nc net.Conn, info *exchange.Conn) {
 // closed. When ctx is done first, what is left is cut off and the cause returned.
 // Connections that come later are closed at once.
 func (s *Server) Shutdown(ctx context.Context) error {
-	s.mu.Lock()
-	if !s.closing {
-		s.closing = true
-		s.empty = make(chan struct{})
-		if len(s.conns) == 0 {
-			close(s.empty)
-		}
-	}
-	for c := range s.conns {
-		c.do((*drainer)(c))
-	}
-	empty := s.empty
-	s.mu.Unlock()
+	empty := s.conns.Drain(func(c *conn) { c.do((*drainer)(c)) })
 	select {
 	case <-empty:
 		return nil
 	case <-ctx.Done():
 	}
-	s.mu.Lock()
-	for c := range s.conns {
+	for _, c := range s.conns.All(nil) {
 		c.abort()
 	}
-	s.mu.Unlock()
 	<-empty
 	return context.Cause(ctx)
-}
-
-// register adds c and sees to it that the sweeper runs.
-func (s *Server) register(c *conn) bool {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	if s.closing {
-		return false
-	}
-	if s.conns == nil {
-		s.conns = make(map[*conn]struct{})
-	}
-	s.conns[c] = struct{}{}
-	if !s.sweeping {
-		s.sweeping = true
-		if s.base.IsZero() {
-			s.base = time.Now().Add(-1) // 0 stands for never
-		}
-		s.clock.Store(int64(time.Since(s.base)))
-		s.workers.open()
-		go s.sweep()
-	}
-	c.start(s.now())
-	return true
-}
-
-func (s *Server) unregister(c *conn) {
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	delete(s.conns, c)
-	if s.closing && len(s.conns) == 0 {
-		close(s.empty)
-	}
 }
 
 // now is the coarse time.
@@ -207,32 +156,27 @@ func (s *Server) now() int64 { return s.clock.Load() }
 
 const sweepEvery = time.Second
 
-// sweep keeps the clock, looks after time limits of all connections, and ends
-// when there are none.
-func (s *Server) sweep() {
-	tick := time.NewTicker(sweepEvery)
-	defer tick.Stop()
-	var conns []*conn
-	for {
-		<-tick.C
-		now := int64(time.Since(s.base))
-		s.clock.Store(now)
-		s.mu.Lock()
-		if len(s.conns) == 0 {
-			s.sweeping = false
-			s.workers.close()
-			s.mu.Unlock()
-			return
-		}
-		conns = conns[:0]
-		for c := range s.conns {
-			conns = append(conns, c)
-		}
-		s.mu.Unlock()
-		for _, c := range conns {
-			c.sweep(now)
-		}
-		clear(conns)
-		s.workers.trim(now)
+// sweeper is the server as what keeps the clock and looks after time limits.
+type sweeper Server
+
+func (s *sweeper) Begin() time.Duration {
+	if s.base.IsZero() {
+		s.base = time.Now().Add(-1) // 0 stands for never
 	}
+	s.clock.Store(int64(time.Since(s.base)))
+	s.workers.open()
+	return sweepEvery
 }
+
+func (s *sweeper) Added(c *conn) { c.start(s.clock.Load()) }
+
+func (s *sweeper) Sweep(_ time.Time, conns []*conn) {
+	now := int64(time.Since(s.base))
+	s.clock.Store(now)
+	for _, c := range conns {
+		c.sweep(now)
+	}
+	s.workers.trim(now)
+}
+
+func (s *sweeper) End() { s.workers.close() }

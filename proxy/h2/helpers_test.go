@@ -104,11 +104,9 @@ func serve(t testing.TB, secure bool, s *Server) *testServer {
 	})
 	t.Cleanup(func() {
 		_ = l.Close()
-		s.mu.Lock()
-		for c := range s.conns {
+		for _, c := range s.conns.All(nil) {
 			c.abort()
 		}
-		s.mu.Unlock()
 		conns.Wait()
 	})
 	return ts

@@ -289,15 +289,13 @@ func TestUnreadAnswers(t *testing.T) {
 			break
 		}
 	}
-	ts.mu.Lock()
-	for c := range ts.conns {
+	for _, c := range ts.conns.All(nil) {
 		c.mu.Lock()
 		if n := c.queued(); n > tooMuch+enough {
 			t.Errorf("%d bytes queued", n)
 		}
 		c.mu.Unlock()
 	}
-	ts.mu.Unlock()
 }
 
 func waitFor(t testing.TB, what string, ok func() bool) {

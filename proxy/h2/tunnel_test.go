@@ -197,9 +197,7 @@ func TestTunnelEnds(t *testing.T) {
 
 // open counts streams and handlers.
 func (ts *testServer) open() (n int) {
-	ts.mu.Lock()
-	defer ts.mu.Unlock()
-	for c := range ts.conns {
+	for _, c := range ts.conns.All(nil) {
 		c.mu.Lock()
 		n += len(c.streams) + c.handlers
 		c.mu.Unlock()
