@@ -118,7 +118,7 @@ func (t *table) planFor(n *site, prev *plan) *plan {
 	if len(n.route.Members) == 0 {
 		return nil
 	}
-	p := &plan{takers: []taker{{n.route.Name, n.origin, n.origin}}}
+	p := &plan{takers: []taker{{n.route.Name, n.origin, n.share}}}
 	own, all := 1, 1 // weights; without any, the route has all to itself
 	if n.route.Role == route.Weight {
 		own, all = n.route.Share, n.route.Share

@@ -27,6 +27,7 @@ type site struct {
 	split  *split
 	own    exchange.Handler // for requests that it gets as a member of another: its middleware, then origin
 	mirror *mirror          // what it has to do with copies
+	share  exchange.Handler // for those that split leaves to the route: origin, perhaps with a cache
 	origin *origin
 	checks []*health.Checker // of route.Upstreams, by place; nil: none
 }
@@ -68,6 +69,7 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 		if n.chain == nil {
 			n.chain = s.chain(r, n.split)
 		}
+		n.share = s.share(n)
 		n.checks = s.checks.of(r, old.serves)
 		next.sites[i] = n
 		next.byID[r.ID] = n
@@ -115,7 +117,9 @@ func (s *Server) chain(r *route.Route, last exchange.Handler) exchange.Handler {
 	return h
 }
 
-// wrappers are those of the binders of r that want to be in the chain.
+// wrappers are those of the binders of r that want to be in the chain. The cache of a
+// route with members is not there but behind split, see share: what one of them
+// answers must not be given to those who are sent to another one.
 func (s *Server) wrappers(r *route.Route) []wrapper {
 	var list []wrapper
 	for _, b := range r.Middleware {
@@ -123,10 +127,22 @@ func (s *Server) wrappers(r *route.Route) []wrapper {
 		case wrapper:
 			list = append(list, b)
 		case *cache.Options:
-			list = append(list, cached{b, s.cache, r.ID})
+			if len(r.Members) == 0 {
+				list = append(list, cached{b, s.cache, r.ID})
+			}
 		}
 	}
 	return list
+}
+
+// share is what answers the requests that n does not leave to its members.
+func (s *Server) share(n *site) exchange.Handler {
+	for _, b := range n.route.Middleware {
+		if o, ok := b.(*cache.Options); ok && len(n.route.Members) > 0 {
+			return o.Wrap(s.cache, n.route.ID, n.origin)
+		}
+	}
+	return n.origin
 }
 
 // cached is the cache of a route.
