@@ -144,8 +144,14 @@ func (t *Table) Lookup(q *Request) (r *Route, known bool) {
 	if ok && s.only != nil {
 		return s.only, true
 	}
+	return t.search(q, s, name)
+}
+
+// search looks through the routes of s, or where no route has the name of a host
+// (s is nil), through those with patterns.
+func (t *Table) search(q *Request, s *site, name []byte) (r *Route, known bool) {
 	l := look{Request: *q, table: t}
-	if ok {
+	if s != nil {
 		r, known = s.find(&l), true
 	} else {
 		m := l.memory()
