@@ -312,18 +312,22 @@ func (o *options) text(option string, value *yaml.Node) (string, bool) {
 		}
 		return value.Value, true
 	}
+	lines := slices.ContainsFunc(o.parser.Schema().Options(), func(x label.Option) bool { return x.Name == option && x.Lines })
 	var items []string
 	for _, item := range value.Content {
 		item = follow(item)
 		if item.Kind != yaml.ScalarNode {
-			o.report(item, o.key(option), "has an item that is no text", "write a list of plain values")
+			o.report(item, o.key(option), "has an item that is no text", "write a list of plain values, in quotes where they have a colon")
 			return "", false
 		}
-		if strings.Contains(item.Value, ",") {
+		if !lines && strings.Contains(item.Value, ",") {
 			o.report(item, o.key(option), "has an item with a comma, which separates items", "write one item for each value")
 			return "", false
 		}
 		items = append(items, item.Value)
+	}
+	if lines {
+		return strings.Join(items, "\n"), true
 	}
 	return strings.Join(items, ","), true
 }

@@ -92,6 +92,24 @@ func TestStaticValues(t *testing.T) {
 	}
 }
 
+// For options that take one thing a line, a list stands for lines.
+func TestStaticLines(t *testing.T) {
+	t.Parallel()
+	w := taggedWatcher()
+	got, _ := serveFile(w, "a:\n host: a\n to: http://x:1\n match.header: ['X-A: 1, 2', '!X-B']\n")
+	if len(got.routes) != 1 {
+		t.Fatalf("problems: %v", got.problems)
+	}
+	if m := got.routes[0].Match.String(); m != "match.header: !x-b; match.header: x-a:1, 2" {
+		t.Errorf("got %s", m)
+	}
+	got, _ = serveFile(w, "b:\n host: b\n to: http://x:1\n match.header: [X-A: 1]\n")
+	const want = "f:4: b.match.header: has an item that is no text; write a list of plain values, in quotes where they have a colon"
+	if len(got.problems) != 1 || got.problems[0].String() != want {
+		t.Errorf("got %v, want %s", got.problems, want)
+	}
+}
+
 func TestParseOrigin(t *testing.T) {
 	t.Parallel()
 	for text, want := range map[string]string{

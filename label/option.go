@@ -9,7 +9,8 @@ type Option struct {
 	Example string   // a value as a user would type it
 	Values  []string // for an enum
 	Secret  bool
-	Min     int // smallest and largest number, see Range; both 0: not negative
+	Lines   bool // takes several things, one a line
+	Min     int  // smallest and largest number, see Range; both 0: not negative
 	Max     int
 	Needs   []string // options without any of which this one does nothing
 }
@@ -43,4 +44,10 @@ func Default(value string) Attr {
 // as a protection.
 func Needs(options ...string) Attr {
 	return func(o *Option) { o.Needs = options }
+}
+
+// Lines says that an option takes several things, one a line, so that a list in a
+// file becomes lines.
+func Lines() Attr {
+	return func(o *Option) { o.Lines = true }
 }

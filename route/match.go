@@ -192,7 +192,7 @@ func (m *Match) line(s *label.Set, name, doc string, kind named, attrs ...label.
 			return cmp.Compare(cost(a), cost(b))
 		})
 		return nil
-	}, attrs...)
+	}, append(attrs, label.Lines())...)
 }
 
 // parse reads a line: "Name", or a name and a value or "~" and a pattern, with

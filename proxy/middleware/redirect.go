@@ -41,7 +41,7 @@ func (m *redirect) Labels(s *label.Set) {
 		func(value string) (err error) {
 			m.rules, err = parseRules(value, checkTarget)
 			return err
-		}, label.Example("/old/(.*) https://new.example.com/$1"))
+		}, label.Example("/old/(.*) https://new.example.com/$1"), label.Lines())
 	m.status = http.StatusTemporaryRedirect
 	s.Func("redirect.status", "301, 302, 303, 307 or 308",
 		"301 and 308 are for ever: browsers do not ask again. 307 and 308 keep the method of a request.",

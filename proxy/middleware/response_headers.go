@@ -25,7 +25,7 @@ func (m *responseHeaders) Labels(s *label.Set) {
 				}
 			}
 			return err
-		}, label.Example("-Server"))
+		}, label.Example("-Server"), label.Lines())
 }
 
 // Wrap adds the changes, if there are any.

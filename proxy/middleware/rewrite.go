@@ -24,7 +24,7 @@ func (m *rewrite) Labels(s *label.Set) {
 		func(value string) (err error) {
 			m.rules, err = parseRules(value, checkPath)
 			return err
-		}, label.Example("/blog/(.*) /$1"))
+		}, label.Example("/blog/(.*) /$1"), label.Lines())
 }
 
 // checkPath makes sure that what takes a path's place is a path, whatever the groups
