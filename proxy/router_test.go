@@ -11,6 +11,7 @@ import (
 	"testing"
 	"time"
 
+	"portway/label"
 	"portway/proxy/exchange"
 	"portway/route"
 )
@@ -223,7 +224,8 @@ func TestSiteName(t *testing.T) {
 	}
 }
 
-// From the front to the origin's pool and back, we allocate nothing.
+// From the front to the origin's pool and back, we allocate nothing, also where a
+// route with criteria is looked at before.
 func TestServingDoesNotAllocate(t *testing.T) {
 	f := newFakes(t)
 	f.cfg.Certs = newTestCerts(t)
@@ -231,13 +233,18 @@ func TestServingDoesNotAllocate(t *testing.T) {
 		ex.Response.Status = http.StatusOK
 		return nil
 	}}
-	f.set(with(at("a.test", "one:80"), func(r *route.Route) { r.HTTPS = route.Redirect }))
+	picky := route.NewParser(nil).Values("test", "picky", strings.Clone, label.Values{
+		"host": "a.test", "path.regexp": "/.*", "match.method": "GET", "match.client": "192.0.2.0/24", "match.agent": "!bot", "match.cookie": "beta=~[a-z]+",
+	}).Route
+	picky.ID = "picky"
+	f.set(picky, with(at("a.test", "one:80"), func(r *route.Route) { r.HTTPS = route.Redirect }))
 	conn := &exchange.Conn{TLS: &tls.ConnectionState{ServerName: "a.test"}, Remote: netip.MustParseAddrPort("192.0.2.1:99")}
 	method, authority, path := []byte(http.MethodGet), []byte("A.test:8443"), []byte("/x")
 	ex := exchange.Get()
 	work := func() {
 		ex.Conn, ex.Memory = conn, ex.Memory[:0]
 		ex.Request.Method, ex.Request.Authority, ex.Request.Path = method, authority, path
+		ex.Request.Fields.AddString("Cookie", "a=b; beta=1")
 		f.serve(ex)
 		if ex.Response.Status != http.StatusOK {
 			t.Errorf("status %d", ex.Response.Status)
