@@ -59,7 +59,7 @@ const intro = `# Fuzzing
 Every parser of outside input has a fuzz target with a seed corpus, and go test
 tries the seeds and all that was ever found each time. This is the last long run of
 each target, written by ` + "`make fuzz FUZZTIME=10m REPORT=docs/fuzzing.md`" + `. *Kept* are inputs
-that reach code which no other does.
+that reach code which no other does; *not yet* says that a target had no long run.
 
 | Package | Target | Day | Time | Inputs | Kept | Result |
 |---|---|---|---:|---:|---:|---|
