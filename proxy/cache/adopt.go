@@ -29,6 +29,7 @@ var (
 func adopt(ex, sub *exchange.Exchange) {
 	from, to := &sub.Response, &ex.Response
 	to.Status, to.Length, to.Tunnel = from.Status, from.Length, from.Tunnel
+	ex.Failure = sub.Failure
 	for name, value := range from.Fields.All() {
 		to.Fields.Add(name, value)
 	}
