@@ -34,7 +34,7 @@ func (h *handler) fetch(ex *exchange.Exchange, request asked, stored *object, ho
 		default:
 			fl, first = h.cache.flights.join(a.key, fits, func() bool {
 				late = h.usable(ex, a)
-				return late != nil
+				return late != nil || a.apart
 			})
 		}
 		if first {
@@ -58,12 +58,14 @@ func (h *handler) fetch(ex *exchange.Exchange, request asked, stored *object, ho
 	h.lead(ex, a, stored, h.cache.flights.begin(a.key), how, special)
 }
 
-// usable finds what is stored and can be used as it is.
+// usable finds what is stored and can be used as it is. If there is nothing, it notes
+// whether others are not to be waited for.
 func (h *handler) usable(ex *exchange.Exchange, a *asked) *object {
 	r := h.cache.find(a.key)
 	if r == nil {
 		return nil
 	}
+	a.apart = r.separate(h.cache.now())
 	o := r.find(ex, a.extra)
 	if o == nil {
 		return nil
@@ -312,7 +314,7 @@ func (f *fetching) keep(sub *exchange.Exchange, begun time.Time) *object {
 	o.fields = cloneFields(&p.Fields, unstored)
 	f.own = cloneFields(&p.Fields, func(name []byte) bool { return !unstored(name) || exchange.EqualFold(name, "age") })
 	f.date(o, &p.Fields, begun)
-	if !f.useful(o) {
+	if !f.useful(o) || f.silent(o, sub) {
 		return nil
 	}
 	o.extra = bytes.Clone(f.extra)
@@ -329,6 +331,12 @@ func (f *fetching) useful(o *object) bool {
 		return true
 	}
 	return !o.control.NoCache && (o.fresh.Lifetime > o.age(o.received) || o.control.StaleIfError > 0 || o.control.StaleWhileRevalidate > 0)
+}
+
+// silent tells whether nothing says that o is for all: neither the origin does, nor is
+// it sure that it did not know its visitor, who sent cookies.
+func (f *fetching) silent(o *object, sub *exchange.Exchange) bool {
+	return !o.fresh.Explicit && !o.control.Public && !f.opts.anyCookie && sub.Request.Fields.Has("cookie")
 }
 
 // endless tells whether a response is a stream that is for one client.

@@ -24,8 +24,8 @@ type flights struct {
 
 // join gives a flight by key that may bring what is asked for: one whose object is
 // not known yet, or fits. If there is none, a new one begins, which the caller has to
-// land and to end; first says so. But if one has just ended, and arrived finds what it
-// brought, there is none at all.
+// land and to end; first says so. But if one has just ended, and arrived tells that this
+// was it, there is none at all.
 func (f *flights) join(key []byte, fits func(o *object) bool, arrived func() bool) (fl *flight, first bool) {
 	f.mu.Lock()
 	defer f.mu.Unlock()

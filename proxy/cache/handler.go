@@ -62,7 +62,7 @@ func (h *handler) lookUp(ex *exchange.Exchange, head bool) {
 	how := uriMiss
 	var stored *object
 	if r := h.cache.find(a.key); r != nil {
-		a.apart = !r.apart.IsZero() && h.cache.now().Before(r.apart)
+		a.apart = r.separate(h.cache.now())
 		if stored = r.find(ex, a.extra); stored == nil && len(r.variants) > 0 {
 			how = varyMiss
 		} else if stored != nil && !a.mayUse(stored) {

@@ -105,6 +105,9 @@ type resource struct {
 	apart time.Time
 }
 
+// separate tells whether requests do not wait for one another at now.
+func (r *resource) separate(now time.Time) bool { return !r.apart.IsZero() && now.Before(r.apart) }
+
 // stayApart is how long that is, without another such answer.
 const stayApart = 10 * time.Second
 

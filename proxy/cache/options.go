@@ -18,6 +18,7 @@ type Options struct {
 	maxObject    int64
 	methods      []string // those that are answered from the cache
 	ignoreCookie bool     // store responses with Set-Cookie, without that field
+	anyCookie    bool     // store what says nothing about it although the request had cookies
 
 	bypassCookies patterns
 	bypassHeaders []string // in lower case
@@ -56,6 +57,9 @@ func (o *Options) Labels(s *label.Set) {
 	}, needs, label.Default("GET, HEAD"), label.Example("GET"))
 	s.Bool(&o.ignoreCookie, "cache.ignore-set-cookie", false,
 		"Keep answers that set a cookie too, without the cookie. Without it, they are not kept at all.", needs, label.Example("true"))
+
+	s.Bool(&o.anyCookie, "cache.ignore-cookies", false,
+		"Keep answers that do not say whether they may be kept also if their request had cookies. Without it, they may be somebody's own.", needs, label.Example("true"))
 
 	s.Each("cache.bypass.cookies", "Cookies whose requests go to the application, and whose answers are not kept; `*` stands for anything.",
 		o.bypassCookies.add, needs, label.Example("session, wordpress_logged_in_*"))
