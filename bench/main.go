@@ -6,7 +6,8 @@
 // as there are cores. Rounds are interleaved (every peer once per round), so that
 // the noise of the machine falls on all alike. The figure that counts is user +
 // system CPU time of the peer's processes per request, read from /proc, and its
-// ratio to nginx in the same round.
+// ratio to nginx in the same round. With -profile, it samples where that time goes
+// instead; with -before, it measures an older Portway beside this one.
 package main
 
 import (
