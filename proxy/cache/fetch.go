@@ -298,21 +298,24 @@ func (f *fetching) outdated(sub *exchange.Exchange) {
 func (f *fetching) keep(sub *exchange.Exchange, begun time.Time) *object {
 	p := &sub.Response
 	control := policy.ParseResponse(&p.Fields)
+	status, length := whole(p)
 	vary, star := policy.VaryNames(&p.Fields)
 	switch {
-	case star, p.Tunnel != nil, p.Length > f.opts.maxObject, endless(&p.Fields):
+	case star, p.Tunnel != nil, length > f.opts.maxObject, endless(&p.Fields):
 		return nil
 	case p.Fields.Has("set-cookie") && !f.opts.ignoreCookie && !cookieUnstored(&control):
 		return nil
-	case !policy.Storable(f.control, personal(sub), p.Status, &p.Fields, &control):
+	case !policy.Storable(f.control, personal(sub), status, &p.Fields, &control):
 		return nil
 	}
-	o := &object{status: p.Status, length: p.Length, control: control, vary: vary, received: f.cache.now()}
+	o := &object{status: status, length: length, control: control, vary: vary, received: f.cache.now()}
 	unstored := func(name []byte) bool {
-		return policy.Unstored(&control, name) || f.opts.ignoreCookie && exchange.EqualFold(name, "set-cookie")
+		return policy.Unstored(&control, name) || status != p.Status && exchange.EqualFold(name, "content-range") || f.opts.ignoreCookie && exchange.EqualFold(name, "set-cookie")
 	}
 	o.fields = cloneFields(&p.Fields, unstored)
-	f.own = cloneFields(&p.Fields, func(name []byte) bool { return !unstored(name) || exchange.EqualFold(name, "age") })
+	f.own = cloneFields(&p.Fields, func(name []byte) bool {
+		return !unstored(name) || exchange.EqualFold(name, "age") || exchange.EqualFold(name, "content-range")
+	})
 	f.date(o, &p.Fields, begun)
 	if !f.useful(o) || f.silent(o, sub) {
 		return nil
@@ -323,6 +326,18 @@ func (f *fetching) keep(sub *exchange.Exchange, begun time.Time) *object {
 	}
 	o.purges.Store(f.purges)
 	return o
+}
+
+// whole gives the status and length that a response is stored with. A part that is all
+// of the content, as players ask for by "bytes=0-", is as good as the whole (RFC 9111
+// section 3.3).
+func whole(p *exchange.Response) (status int, length int64) {
+	if p.Status == http.StatusPartialContent {
+		if c, ok := policy.ParseContentRange(p.Fields.Get("content-range")); ok && c.From == 0 && c.To == c.Size && (p.Length < 0 || p.Length == c.Size) {
+			return http.StatusOK, c.Size
+		}
+	}
+	return p.Status, p.Length
 }
 
 // useful tells whether it makes sense to store o: it may be used at least once more.

@@ -22,7 +22,7 @@ func (f *fetching) fill(o *object, sub *exchange.Exchange) {
 	}
 	o.content = newContent()
 	ready, _ := p.Body.(exchange.Buffered)
-	if p.Length >= 0 && ready != nil && int64(ready.Buffered()) >= p.Length {
+	if o.length >= 0 && ready != nil && int64(ready.Buffered()) >= o.length {
 		f.pump(o, sub)
 		return
 	}
@@ -55,7 +55,7 @@ func (f *fetching) pump(o *object, sub *exchange.Exchange) {
 		c.filling.Add(-reserved)
 	}()
 	p := &sub.Response
-	err := o.content.pump(p.Body, p.Length, &p.Trailers, func(n int) bool {
+	err := o.content.pump(p.Body, o.length, &p.Trailers, func(n int) bool {
 		if reserved >= f.opts.maxObject || f.flight.doomed.Load() || !c.reserve(int64(n)) {
 			return false
 		}

@@ -625,6 +625,29 @@ var cases = []struct{ name, text string }{
 		GET
 		<- 200 | Cache-Control: max-age=100
 		=> 200 2`},
+	{"a range that is the whole", `
+		GET | Range: bytes=0-
+		-> GET | Range: bytes=0-
+		<- 206 | Cache-Control: max-age=100 | content: 0123456789 | Content-Range: bytes 0-9/10 | ETag: "a"
+		=> 206 | content: 0123456789 | Content-Range: bytes 0-9/10
+		GET
+		=> 200 | content: 0123456789 | -Content-Range | ETag: "a"
+		GET | Range: bytes=1-2
+		=> 206 | content: 12 | Content-Range: bytes 1-2/10`},
+	{"a range that only claims to be the whole", `
+		GET | Range: bytes=0-
+		<- 206 | Cache-Control: max-age=100 | content: 01234 | Content-Range: bytes 0-9/10
+		=> 206 | content: 01234
+		GET
+		<- 200
+		=> 200 2`},
+	{"a range that is private", `
+		GET | Range: bytes=0-
+		<- 206 | Cache-Control: private | content: 0123456789 | Content-Range: bytes 0-9/10
+		=> 206 | content: 0123456789 | Content-Range: bytes 0-9/10
+		GET
+		<- 200
+		=> 200 2`},
 	{"a range of what has to be validated", `
 		GET
 		<- 200 | Cache-Control: max-age=0 | content: 0123456789 | ETag: "a"
