@@ -8,6 +8,7 @@ import (
 
 	"portway/proxy/balance"
 	"portway/proxy/exchange"
+	"portway/proxy/queue"
 	"portway/proxy/upstream"
 )
 
@@ -23,6 +24,7 @@ type origin struct {
 	budget balance.Budget
 
 	breaker balance.Breaker
+	queue   queue.Queue[int] // for a place with a replica
 
 	members map[*replica]*member // guarded by Server.setting
 }
@@ -33,7 +35,9 @@ var _ exchange.Handler = (*origin)(nil)
 type turn struct {
 	set     *replicaSet
 	key     uint64
+	cookie  []byte      // what it says about where its visitor stays; nil: nothing
 	home    int         // the replica that its visitor stays with; -1: none
+	away    bool        // which has no room for it at the moment
 	skip    balance.Set // those that had their turn
 	any     bool        // also those that are left out may be asked
 	last    bool        // there is no other route that could take the exchange
@@ -81,12 +85,17 @@ func (o *origin) attempt(ex *exchange.Exchange, last bool) (answered bool, _ bal
 	t := o.begin(ex)
 	t.last = last
 	for {
-		i := t.next(ex)
+		i, busy := o.next(ex, &t)
+		if busy {
+			var err error
+			if i, err = o.queued(ex, &t); err != nil {
+				return true, o.crowded(ex, err)
+			}
+		}
 		switch {
 		case i >= 0:
 		case t.err == nil && o.set.Load() != t.set: // all have retired, others have come
-			t = o.begin(ex)
-			t.last = last
+			t.use(o.set.Load())
 			continue
 		case t.err == nil:
 			if last {
@@ -103,7 +112,7 @@ func (o *origin) attempt(ex *exchange.Exchange, last bool) (answered bool, _ bal
 		m := t.set.ready[i]
 		err := o.ask(ex, t.set, m)
 		if err == nil {
-			t.set.stay(ex, t.home, i)
+			t.stay(ex, i)
 			if failing(ex.Response.Status) {
 				return true, balance.Bad
 			}
@@ -145,8 +154,9 @@ func (o *origin) stays(ex *exchange.Exchange) bool {
 
 // begin looks what says where ex should go.
 func (o *origin) begin(ex *exchange.Exchange) turn {
-	t := turn{set: o.set.Load(), home: -1}
-	p := t.set.policy
+	var t turn
+	set := o.set.Load()
+	p := set.policy
 	if p.Algorithm == balance.Hash {
 		t.key = p.Key.Of(ex)
 	}
@@ -154,41 +164,109 @@ func (o *origin) begin(ex *exchange.Exchange) turn {
 		o.budget.Request(ex.Start.UnixNano())
 	}
 	if p.cookies != nil {
-		t.home = t.set.home(p.cookies.Take(ex))
+		t.cookie = p.cookies.Take(ex)
 	}
+	t.use(set)
 	return t
 }
 
-// next chooses a replica and counts ex in there; -1: there is none left. Those
-// that are left out are asked only when there is no other, nor another route, rather
-// than to give up.
-func (t *turn) next(ex *exchange.Exchange) int {
+// use goes on with a set of which nobody had a turn yet.
+func (t *turn) use(set *replicaSet) {
+	t.set, t.home, t.skip, t.any = set, set.home(t.cookie), balance.Set{}, false
+}
+
+// next chooses a replica and counts ex in there; -1: there is none left, or with
+// busy none at the moment. Those that are left out are asked only when there is no
+// other, nor another route, rather than to give up.
+func (o *origin) next(ex *exchange.Exchange, t *turn) (i int, busy bool) {
+	if t.set.policy.Limit > 0 && o.queue.Waiting() {
+		return -1, true
+	}
+	return t.next(ex)
+}
+
+func (t *turn) next(ex *exchange.Exchange) (i int, busy bool) {
+	p := t.set.policy
+	limit := int64(p.Limit)
 	c := balance.Choice{Members: t.set.stats, Skip: t.skip, Key: t.key, Now: ex.Start.UnixNano(), Any: t.any}
-	if t.err != nil {
+	if t.err != nil || limit > 0 {
 		c.Now = time.Now().UnixNano()
 	}
 	if i := t.home; i >= 0 && t.err == nil {
-		if m := t.set.ready[i]; m.Whole() && m.enter() {
-			return i
+		m := t.set.ready[i]
+		if m.Whole() && m.Enter(limit) {
+			if m.replica.acquire() {
+				return i, false
+			}
+			m.Leave()
 		}
+		t.away = m.Whole() && !m.replica.retired.Load()
 	}
 	for {
-		i := t.set.policy.picker.Pick(c)
+		i := p.picker.Pick(c)
 		switch {
+		case i < 0 && t.set.full(&c, limit):
+			return -1, true
 		case i < 0 && (c.Any || !t.last):
-			return -1
+			return -1, false
 		case i < 0:
 			t.any, c.Any = true, true
 			continue
-		case !c.Any && !t.set.ready[i].Claim(c.Now): // another request tries it
-			continue
 		}
-		if t.set.ready[i].enter() {
-			return i
+		m := t.set.ready[i]
+		if !c.Any && !m.Claim(c.Now) || !m.Enter(limit) {
+			continue // another request was faster
 		}
+		if m.replica.acquire() {
+			return i, false
+		}
+		m.Leave()
 		t.skipped(ex, i)
 		c.Skip = t.skip
 	}
+}
+
+// full tells whether c might find a replica if not so many requests were there
+// already.
+func (s *replicaSet) full(c *balance.Choice, limit int64) bool {
+	if limit == 0 {
+		return false
+	}
+	for i, m := range c.Members {
+		if !c.Skip.Has(i) && (c.Any || m.Open(c.Now)) && m.InFlight() >= limit {
+			return true
+		}
+	}
+	return false
+}
+
+// queued waits until a replica has room, and gives it as next does.
+func (o *origin) queued(ex *exchange.Exchange, t *turn) (int, error) {
+	w := *t // a copy, so that a turn need not be on the heap if it does not come here
+	i, err := o.queue.Wait(ex, t.set.policy.Queue, t.err != nil, func() (int, bool) {
+		if set := o.set.Load(); set != w.set {
+			w.use(set)
+		}
+		i, busy := w.next(ex)
+		return i, !busy
+	})
+	*t = w
+	return i, err
+}
+
+// crowded refuses a request that found no place, or waited for too long.
+func (o *origin) crowded(ex *exchange.Exchange, err error) balance.Outcome {
+	if ex.Canceled() != nil {
+		return o.failed(ex, "", err)
+	}
+	o.server.fail(ex, page{status: http.StatusServiceUnavailable, retry: time.Second, why: "The site is too busy."}, err)
+	return balance.Neither
+}
+
+// install has requests served by set from now on.
+func (o *origin) install(set *replicaSet) {
+	o.set.Store(set)
+	o.queue.Serve() // perhaps there is room now
 }
 
 // skipped notes that a replica had its turn.

@@ -351,3 +351,152 @@ func TestBreakerThroughListener(t *testing.T) {
 		}
 	}
 }
+
+// A replica never has more in flight than it may, others wait their turn, and all are
+// served; what does not fit into the queue gets 503 and Retry-After.
+func TestReplicaLimitThroughListener(t *testing.T) {
+	t.Parallel()
+	var now [3]atomic.Int64
+	var most, served, refused atomic.Int64
+	i := trio(t, label.Values{"replica.max-in-flight": "2", "replica.max-in-flight.queue": "10"}, func(n int, _ http.ResponseWriter, _ *http.Request) {
+		in := now[n].Add(1)
+		for m := most.Load(); in > m && !most.CompareAndSwap(m, in); m = most.Load() {
+		}
+		time.Sleep(2 * time.Millisecond)
+		now[n].Add(-1)
+	})
+	ask := func(client *http.Client, times int) {
+		for range times {
+			resp, err := client.Get("https://a.test/")
+			if err != nil {
+				t.Error(err)
+				return
+			}
+			_ = resp.Body.Close()
+			switch {
+			case resp.StatusCode == http.StatusOK:
+				served.Add(1)
+			case resp.StatusCode == http.StatusServiceUnavailable && resp.Header.Get("Retry-After") != "":
+				refused.Add(1)
+			default:
+				t.Errorf("status %d, %v", resp.StatusCode, resp.Header)
+			}
+		}
+	}
+	load := func(clients, times int) {
+		var wg sync.WaitGroup
+		for n := range clients {
+			protocol := onlyHTTP1
+			if n%2 == 0 {
+				protocol = func(*http.Protocols) {}
+			}
+			client := i.client(t, protocol)
+			wg.Go(func() { ask(client, times) })
+		}
+		wg.Wait()
+	}
+	load(14, 40) // 6 in flight, up to 8 wait
+	if served.Load() != 14*40 || most.Load() != 2 {
+		t.Errorf("%d of %d served, up to %d in flight with a replica", served.Load(), 14*40, most.Load())
+	}
+	load(60, 10)
+	if refused.Load() == 0 || served.Load() < 14*40+16 || most.Load() != 2 {
+		t.Errorf("of many more, %d are refused, %d served in all, up to %d in flight", refused.Load(), served.Load(), most.Load())
+	}
+}
+
+// With a queue, a route takes more than its limit, and no more than that at a time.
+func TestQueueOfRouteThroughListener(t *testing.T) {
+	t.Parallel()
+	var now, most atomic.Int64
+	origin := originAt(t, func(http.ResponseWriter, *http.Request) {
+		in := now.Add(1)
+		for m := most.Load(); in > m && !most.CompareAndSwap(m, in); m = most.Load() {
+		}
+		time.Sleep(2 * time.Millisecond)
+		now.Add(-1)
+	})
+	binders := Binders()
+	for _, p := range label.Parse("test", func(o string) string { return o }, label.Values{"max-in-flight": "3", "max-in-flight.queue": "20"}, binders...) {
+		t.Fatal(p)
+	}
+	i := serve(t, []*route.Route{with(at("a.test", origin), func(r *route.Route) { r.Middleware = binders })})
+	var wg sync.WaitGroup
+	for range 16 {
+		client := i.client(t, onlyHTTP1)
+		wg.Go(func() {
+			for range 25 {
+				if resp, _ := get(t, client, "https://a.test/"); resp.StatusCode != http.StatusOK {
+					t.Errorf("status %d", resp.StatusCode)
+				}
+			}
+		})
+	}
+	wg.Wait()
+	if most.Load() != 3 {
+		t.Errorf("up to %d in flight, want 3", most.Load())
+	}
+}
+
+// Tables with other replicas and other policies come and go under load; no request
+// fails, no place is lost, and what waits goes on with the replicas that there are.
+func TestSwapsUnderBalancing(t *testing.T) {
+	t.Parallel()
+	var origins []string
+	for range 4 {
+		origins = append(origins, originAt(t, func(http.ResponseWriter, *http.Request) {}))
+	}
+	policies := []label.Values{
+		{"balance": "p2c", "replica.max-in-flight": "2", "replica.max-in-flight.queue": "1000"},
+		{"balance": "hash", "sticky": "true", "slow-start": "10ms"},
+		{"balance": "least-conn", "eject": "1", "breaker": "50%", "replica.max-in-flight": "1", "replica.max-in-flight.queue": "1000"},
+		{"retry": "3", "retry.budget": "50%", "timeout.first-byte": "10s"},
+	}
+	routes := func(n int) []*route.Route {
+		r := at("a.test", origins[n%3:n%3+1+n%2]...)
+		r.Middleware = options(t, policies[n/3%len(policies)])
+		return []*route.Route{r}
+	}
+	i := serve(t, routes(0))
+	stop := make(chan struct{})
+	var wg sync.WaitGroup
+	var asked atomic.Int64
+	for n := range 10 {
+		client := i.client(t, onlyHTTP1)
+		client.Jar, _ = cookiejar.New(nil)
+		if n%2 == 0 {
+			client = i.client(t)
+		}
+		wg.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+				}
+				if resp, _ := get(t, client, "https://a.test/"); resp.StatusCode != http.StatusOK {
+					t.Errorf("status %d", resp.StatusCode)
+				}
+				asked.Add(1)
+			}
+		})
+	}
+	for n := range 400 {
+		for before := asked.Load(); asked.Load() < before+2; {
+			time.Sleep(50 * time.Microsecond)
+		}
+		i.SetTable(route.NewTable(routes(n), nil))
+	}
+	close(stop)
+	wg.Wait()
+	for _, n := range i.table.Load().sites {
+		for _, m := range n.origin.members {
+			if m.InFlight() != 0 {
+				t.Errorf("%d in flight after the end", m.InFlight())
+			}
+		}
+		if n.origin.queue.Waiting() {
+			t.Error("somebody still waits")
+		}
+	}
+}

@@ -156,7 +156,7 @@ func (s *Server) checked(checker *health.Checker) {
 	t := s.table.Load() // there is one: checks begin when it is made
 	for _, n := range t.sites {
 		if slices.Contains(n.checks, checker) {
-			n.origin.set.Store(s.replicaSet(n, t.used))
+			n.origin.install(s.replicaSet(n, t.used))
 		}
 	}
 }

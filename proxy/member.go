@@ -45,7 +45,7 @@ func (o *origin) assemble(upstreams []route.Upstream, all []*replica, options ba
 	if prev != nil && reflect.DeepEqual(prev.policy.Options, options) {
 		set.policy = prev.policy
 	} else {
-		set.policy = &policy{Options: options, picker: balance.NewPicker(&options, 0), cookies: options.Sticky.Cookies(o.route)}
+		set.policy = &policy{Options: options, picker: balance.NewPicker(&options), cookies: options.Sticky.Cookies(o.route)}
 	}
 	now := time.Now().UnixNano()
 	members := make(map[*replica]*member, len(all))
@@ -108,9 +108,11 @@ func (s *replicaSet) home(value []byte) int {
 	return -1
 }
 
-// stay tells a visitor's browser that replica i has answered, if that is news.
-func (s *replicaSet) stay(ex *exchange.Exchange, home, i int) {
-	if s.stays == nil || i == home {
+// stay tells a visitor's browser that replica i has answered, if that is news. One
+// that is only too busy at the moment remains its visitors' home.
+func (t *turn) stay(ex *exchange.Exchange, i int) {
+	s := t.set
+	if s.stays == nil || i == t.home || t.away {
 		return
 	}
 	line := s.stays[i].lines[0]
@@ -122,19 +124,11 @@ func (s *replicaSet) stay(ex *exchange.Exchange, home, i int) {
 
 var setCookie = []byte("Set-Cookie")
 
-// enter counts an exchange in; false if the replica is not to be used any more.
-func (m *member) enter() bool {
-	if !m.replica.acquire() {
-		return false
-	}
-	m.Enter(0)
-	return true
-}
-
-// leave counts an exchange out.
+// leave counts an exchange out, and lets one in that waits.
 func (m *member) leave() {
 	m.Leave()
 	m.replica.release()
+	m.origin.queue.Serve()
 }
 
 var (

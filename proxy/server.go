@@ -108,7 +108,7 @@ func (s *Server) SetTable(t *route.Table) {
 		next.awaitChecks()
 	}
 	for _, n := range next.sites {
-		n.origin.set.Store(s.replicaSet(n, next.used))
+		n.origin.install(s.replicaSet(n, next.used))
 	}
 	for _, n := range next.sites { // all members have their replicas now
 		n.split.plan.Store(next.planFor(n, n.split.plan.Load()))

@@ -30,7 +30,7 @@ var groups = map[string][]string{
 	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
 	"Answers":   {"compress", "error-pages", "respond", "maintenance"},
 	"Cache":     {"cache"},
-	"Balancing": {"balance", "sticky", "slow-start", "eject", "retry", "breaker", "timeout"},
+	"Balancing": {"balance", "sticky", "slow-start", "eject", "retry", "breaker", "timeout", "replica"},
 	"Health":    {"health"},
 	"Shared":    {"use", "defaults", "enable"},
 }

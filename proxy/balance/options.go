@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"portway/label"
+	"portway/proxy/queue"
 )
 
 // Algorithm is a way to choose a replica.
@@ -30,6 +31,8 @@ type Options struct {
 	Retry     Retry
 	Breaker   BreakerRules
 	Timeouts  Timeouts
+	Limit     int          // requests in flight with one replica; 0: any number
+	Queue     queue.Bounds // of those that wait since all replicas have as many
 }
 
 // Timeouts are how long a replica may take; 0: as long as it likes.
@@ -121,6 +124,13 @@ func (o *Options) Labels(s *label.Set) {
 	s.Duration(&o.Retry.For, "retry.for", 10*time.Second, "No retry begins later than this after the request came.", label.Example("5s"))
 	o.breaker(s)
 	o.timeouts(s)
+
+	s.Int(&o.Limit, "replica.max-in-flight", 0,
+		"Most requests of this route at the same time with one replica. Others go to another replica, or wait. 0 means no limit.", label.Example("20"))
+	s.Int(&o.Queue.Length, "replica.max-in-flight.queue", 100,
+		"How many requests wait while all replicas have as many; who came first gets the next place. More get 503.", label.Needs("replica.max-in-flight"), label.Example("500"))
+	s.Duration(&o.Queue.Patience, "replica.max-in-flight.wait", 10*time.Second,
+		"How long they wait. Then they get 503.", label.Needs("replica.max-in-flight"), label.Example("30s"))
 }
 
 func (o *Options) breaker(s *label.Set) {

@@ -25,10 +25,9 @@ type Picker interface {
 	Pick(c Choice) int
 }
 
-// NewPicker makes the Picker of a route. limit is how many requests a member may
-// have in flight; 0: any number.
-func NewPicker(o *Options, limit int64) Picker {
-	r := rules{limit, o.SlowStart}
+// NewPicker makes the Picker of a route.
+func NewPicker(o *Options) Picker {
+	r := rules{int64(o.Limit), o.SlowStart}
 	switch o.Algorithm {
 	case LeastConn:
 		return leastConn{r}

@@ -40,7 +40,7 @@ func TestFairness(t *testing.T) {
 	now := time.Now().UnixNano()
 	for _, a := range algorithms {
 		members := crew(10)
-		p := NewPicker(&Options{Algorithm: a}, 0)
+		p := NewPicker(&Options{Algorithm: a})
 		out := map[int]bool{}
 		for _, more := range []int{-1, 3, 4, 9} {
 			if more >= 0 {
@@ -99,12 +99,12 @@ func TestPickOracle(t *testing.T) {
 			}
 		}
 		for _, a := range algorithms {
-			o := &Options{Algorithm: a}
+			o := &Options{Algorithm: a, Limit: int(limit)}
 			if r.IntN(2) == 0 {
 				o.SlowStart = time.Minute
 				members[0].Begin(now)
 			}
-			got := NewPicker(o, limit).Pick(c)
+			got := NewPicker(o).Pick(c)
 			if len(possible) == 0 && got != -1 || len(possible) > 0 && !possible[got] {
 				t.Fatalf("seed %d, %s: chose %d of %v", seed, a, got, possible)
 			}
@@ -119,7 +119,7 @@ func TestHashIsStable(t *testing.T) {
 	const keys = 20000
 	all := crew(11)
 	now := time.Now().UnixNano()
-	p := NewPicker(&Options{Algorithm: Hash}, 0)
+	p := NewPicker(&Options{Algorithm: Hash})
 	where := func(members []*Member) []*Member {
 		list := make([]*Member, keys)
 		for k := range list {
@@ -168,7 +168,7 @@ func TestHashSlowStart(t *testing.T) {
 	t.Parallel()
 	const keys = 5000
 	members := crew(4)
-	p := NewPicker(&Options{Algorithm: Hash, SlowStart: time.Minute}, 0)
+	p := NewPicker(&Options{Algorithm: Hash, SlowStart: time.Minute})
 	now := time.Now().UnixNano()
 	members[3].Begin(now)
 	has := map[int]bool{}
@@ -201,7 +201,7 @@ func TestSlowStart(t *testing.T) {
 			m.Took(time.Millisecond, now)
 		}
 		members[3].Begin(now)
-		p := NewPicker(&Options{Algorithm: a, SlowStart: time.Minute}, 0)
+		p := NewPicker(&Options{Algorithm: a, SlowStart: time.Minute})
 		early := shares(p, Choice{Members: members, Now: now + int64(time.Second)}, picks)[3]
 		late := shares(p, Choice{Members: members, Now: now + int64(time.Minute)}, picks)[3]
 		if early > picks/20 || late < picks/5 {
@@ -218,7 +218,7 @@ func TestSlowStartOfAll(t *testing.T) {
 	for _, m := range members {
 		m.Begin(now)
 	}
-	for i, n := range shares(NewPicker(&Options{Algorithm: RoundRobin, SlowStart: time.Minute}, 0), Choice{Members: members, Now: now}, 9000) {
+	for i, n := range shares(NewPicker(&Options{Algorithm: RoundRobin, SlowStart: time.Minute}), Choice{Members: members, Now: now}, 9000) {
 		if i > 0 && (n < 1500 || n > 4500) {
 			t.Errorf("replica %d gets %d of 9000", i, n)
 		}
@@ -265,7 +265,7 @@ func TestP2CTriesUnknownOnce(t *testing.T) {
 	members := crew(2)
 	now := time.Now().UnixNano()
 	members[0].Took(2*time.Millisecond, now)
-	p := NewPicker(&Options{Algorithm: P2C}, 0)
+	p := NewPicker(&Options{Algorithm: P2C})
 	for n := range 50 {
 		want := 0
 		if n == 0 {
@@ -282,7 +282,7 @@ func TestPickDoesNotAllocate(t *testing.T) {
 	members := crew(10)
 	members[2].Refused(time.Now().UnixNano())
 	for _, a := range algorithms {
-		p := NewPicker(&Options{Algorithm: a, SlowStart: time.Minute}, 5)
+		p := NewPicker(&Options{Algorithm: a, SlowStart: time.Minute, Limit: 5})
 		c := Choice{Members: members, Now: time.Now().UnixNano(), Key: 7}
 		if n := testing.AllocsPerRun(100, func() { p.Pick(c) }); n != 0 {
 			t.Errorf("%s: %v allocations", a, n)
@@ -299,7 +299,7 @@ func BenchmarkPick(b *testing.B) {
 				for _, m := range members {
 					m.Took(time.Millisecond, now)
 				}
-				p := NewPicker(&Options{Algorithm: a}, 0)
+				p := NewPicker(&Options{Algorithm: a})
 				for b.Loop() {
 					p.Pick(Choice{Members: members, Now: now, Key: 7})
 				}

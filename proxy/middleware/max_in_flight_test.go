@@ -2,9 +2,12 @@ package middleware
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"portway/label"
 	"portway/proxy/exchange"
@@ -48,4 +51,47 @@ func TestMaxInFlightUnderConcurrentLoad(t *testing.T) {
 	if n := h.(*inFlight).now.Load(); n != 0 {
 		t.Errorf("%d places were not given back", n)
 	}
+}
+
+// Who waits gets a place when one is given back, the first one first; who comes when
+// the queue is full is refused at once.
+func TestMaxInFlightQueue(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		binders, _ := parse(label.Values{"max-in-flight": "2", "max-in-flight.queue": "3", "max-in-flight.wait": "5s"})
+		h := wrap(binders, exchange.HandlerFunc(func(ex *exchange.Exchange) { ex.Response.Status = 200 }))
+		var list []*exchange.Exchange
+		var order []int
+		for n := range 6 {
+			ex := request(t, "GET /")
+			list = append(list, ex)
+			go func() {
+				h.Serve(ex)
+				if ex.Response.Status == 200 {
+					order = append(order, n)
+				}
+			}()
+			synctest.Wait()
+		}
+		if got := list[5].Response.Status; got != 503 || !slices.Equal(order, []int{0, 1}) {
+			t.Errorf("the one too many gets %d, and %v are served", got, order)
+		}
+		list[1].Finish(0, nil)
+		synctest.Wait()
+		list[0].Finish(0, errors.New("broken off"))
+		synctest.Wait()
+		if !slices.Equal(order, []int{0, 1, 2, 3}) {
+			t.Errorf("served in the order %v", order)
+		}
+		time.Sleep(5 * time.Second)
+		synctest.Wait()
+		if got := list[4].Response.Status; got != 503 {
+			t.Errorf("the one that waited for too long gets %d", got)
+		}
+		list[2].Finish(0, nil)
+		list[3].Finish(0, nil)
+		if n := h.(*inFlight).now.Load(); n != 0 {
+			t.Errorf("%d places were not given back", n)
+		}
+	})
 }
