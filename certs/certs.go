@@ -19,6 +19,21 @@ type Config struct {
 	Logger    *slog.Logger
 }
 
+// Name is a name that needs a certificate: a host name, a wildcard like
+// *.example.com, or an IP address, with what is wished of its certificate.
+type Name struct {
+	Name string
+	Wishes
+}
+
+// Wishes are for one name. What is empty is as Config says.
+type Wishes struct {
+	Issuer    string // name of a CA
+	Challenge string // http-01, tls-alpn-01 or dns-01
+	KeyType   string // ec256, ec384, rsa2048 or rsa4096
+	Profile   string // by the CA's name for it
+}
+
 // State says where a name's certificate stands.
 type State string
 

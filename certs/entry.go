@@ -15,6 +15,7 @@ import (
 type entry struct {
 	name   string
 	kind   kind
+	wishes Wishes
 	cancel context.CancelFunc // ends the goroutine; set when that starts
 
 	status atomic.Pointer[Status]
@@ -25,8 +26,8 @@ type entry struct {
 	hosts map[string]*leaf // below a wildcard that clients do not accept
 }
 
-func newEntry(name string, k kind, issuer, reason string) *entry {
-	e := &entry{name: name, kind: k, loaded: make(chan struct{})}
+func newEntry(name string, k kind, wishes Wishes, issuer, reason string) *entry {
+	e := &entry{name: name, kind: k, wishes: wishes, loaded: make(chan struct{})}
 	s := Status{Name: name, State: Pending, Issuer: issuer}
 	if k == refused {
 		s.State, s.LastError = Failed, reason

@@ -26,7 +26,7 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	slow := quick()
 	slow.backoff = backoff{base: time.Hour, limit: time.Hour}
 	m, stop, l := obtain(t, p, f, folder, slow)
-	m.SetNames([]string{"bad.example.com", "good.example.com"})
+	m.SetNames(plain("bad.example.com", "good.example.com"))
 	await(t, "the failure", failed(m, "bad.example.com"))
 	await(t, "the other name", valid(m, "good.example.com"))
 	s := m.Status("bad.example.com")
@@ -45,7 +45,7 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	stop()
 
 	m, stop, _ = obtain(t, p, f, folder, slow)
-	m.SetNames([]string{"bad.example.com", "good.example.com"})
+	m.SetNames(plain("bad.example.com", "good.example.com"))
 	await(t, "the failure to be known again", failed(m, "bad.example.com"))
 	if again := m.Status("bad.example.com"); again.LastError != s.LastError || again.NextTry.Sub(s.NextTry).Abs() > time.Second || again.Attempts != 1 {
 		t.Errorf("before the restart %+v, after it %+v", s, again)
@@ -74,7 +74,7 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	if err := m.authority.ledger.save(context.Background(), r); err != nil {
 		t.Fatal(err)
 	}
-	m.SetNames([]string{"bad.example.com"})
+	m.SetNames(plain("bad.example.com"))
 	await(t, "a certificate", valid(m, "bad.example.com"))
 	if _, err := os.Stat(files[0]); err == nil {
 		t.Error("the failure is still recorded")
@@ -87,7 +87,7 @@ func TestBadNonces(t *testing.T) {
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort, BadNonces: 30})
 	m, _, l := obtain(t, p, f, t.TempDir(), quick())
 	names := []string{"a.example.com", "b.example.com", "c.example.com"}
-	m.SetNames(names)
+	m.SetNames(plain(names...))
 	for _, name := range names {
 		await(t, "a certificate for "+name, valid(m, name))
 	}
@@ -105,7 +105,7 @@ func TestCADownThenUp(t *testing.T) {
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort})
 	m, _, l := obtain(t, p, f, t.TempDir(), quick())
 	p.Down()
-	m.SetNames([]string{"a.example.com", "x.localhost"})
+	m.SetNames(plain("a.example.com", "x.localhost"))
 	await(t, "the failure", failed(m, "a.example.com"))
 	s := m.Status("a.example.com")
 	for _, want := range []string{"connection refused", "cannot be reached", p.Directory} {
@@ -120,7 +120,7 @@ func TestCADownThenUp(t *testing.T) {
 	// Pebble forgets all on its way: the account must be made anew.
 	p.Down()
 	p.Up()
-	m.SetNames([]string{"a.example.com", "b.example.com"})
+	m.SetNames(plain("a.example.com", "b.example.com"))
 	await(t, "a certificate with a forgotten account", valid(m, "b.example.com"))
 	if _, err := served(t, m, "b.example.com", p.Roots()); err != nil {
 		t.Error(err)
@@ -138,7 +138,7 @@ func TestRefusedByTheCA(t *testing.T) {
 	f := newFront(t)
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort, Blocked: []string{"blocked.com"}})
 	m, _, _ := obtain(t, p, f, t.TempDir(), quick())
-	m.SetNames([]string{"a.blocked.com", "a.example.com"})
+	m.SetNames(plain("a.blocked.com", "a.example.com"))
 	await(t, "the failure", failed(m, "a.blocked.com"))
 	if s := m.Status("a.blocked.com"); !strings.Contains(s.LastError, "The CA said: ") || !strings.Contains(s.LastError, "does not certify a.blocked.com") {
 		t.Errorf("status: %+v", s)
@@ -192,7 +192,7 @@ func TestWrongDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer run(t, m)()
-			m.SetNames([]string{"a.example.com", "x.localhost"})
+			m.SetNames(plain("a.example.com", "x.localhost"))
 			await(t, "the failure", failed(m, "a.example.com"))
 			s := m.Status("a.example.com")
 			for _, want := range append(c.want, cfg.Directory) {
@@ -249,7 +249,7 @@ func TestRetryAfterOfARealAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer run(t, m)()
-	m.SetNames([]string{"a.example.com"})
+	m.SetNames(plain("a.example.com"))
 	await(t, "the failure", failed(m, "a.example.com"))
 	s := m.Status("a.example.com")
 	if wait := time.Until(s.NextTry); wait < 119*time.Minute || wait > 121*time.Minute {

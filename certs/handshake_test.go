@@ -19,7 +19,7 @@ func newInternal(t *testing.T, names ...string) *Manager {
 		t.Fatal(err)
 	}
 	t.Cleanup(run(t, m))
-	m.SetNames(names)
+	m.SetNames(plain(names...))
 	return m
 }
 
@@ -65,7 +65,7 @@ func TestHandshakeByMappedAddress(t *testing.T) {
 			t.Error(err)
 		}
 	}
-	m.SetNames([]string{"a.lan"})
+	m.SetNames(plain("a.lan"))
 	if _, err := handshake(t, m, ""); err == nil || !strings.Contains(err.Error(), "unrecognized name") {
 		t.Errorf("no address is ours: got %v, want the alert unrecognized name", err)
 	}
@@ -74,7 +74,7 @@ func TestHandshakeByMappedAddress(t *testing.T) {
 // Clients decide what is below a wildcard; memory must not.
 func TestHostsBelowAWildcardAreBounded(t *testing.T) {
 	t.Parallel()
-	e := newEntry("*.localhost", internal, "", "")
+	e := newEntry("*.localhost", internal, Wishes{}, "", "")
 	for i := range 3 * maxHosts {
 		e.hostLeaf(strings.Repeat("a", i%50) + strings.Repeat("b", i/50) + ".localhost")
 		if len(e.hosts) > maxHosts {
@@ -91,7 +91,7 @@ func TestStatusAndAll(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer run(t, m)()
-	m.SetNames([]string{"b.localhost", "*.Example.com", "a.com.", "a.com", ""})
+	m.SetNames(plain("b.localhost", "*.Example.com", "a.com.", "a.com", ""))
 	await(t, "both certificates", func() bool {
 		return m.Status("a.com").State == Valid && m.Status("b.localhost").State == Valid
 	})
@@ -176,7 +176,7 @@ func BenchmarkGetCertificate(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	m.SetNames([]string{"a.localhost"})
+	m.SetNames(plain("a.localhost"))
 	hello := &tls.ClientHelloInfo{ServerName: "a.localhost"}
 	b.ReportAllocs()
 	for b.Loop() {

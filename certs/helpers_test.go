@@ -117,6 +117,15 @@ func handshake(t *testing.T, m *Manager, name string) (*x509.Certificate, error)
 	return client.ConnectionState().PeerCertificates[0], nil
 }
 
+// plain are names of hosts, without wishes.
+func plain(hosts ...string) []Name {
+	all := make([]Name, len(hosts))
+	for i, host := range hosts {
+		all[i].Name = host
+	}
+	return all
+}
+
 // internalRoots returns a pool with m's internal root.
 func internalRoots(t *testing.T, m *Manager) *x509.CertPool {
 	t.Helper()

@@ -165,30 +165,30 @@ func (m *Manager) Run(ctx context.Context) error {
 	return nil
 }
 
-// SetNames says which names need a certificate from now on, in the form that
-// routes have them: host names, wildcards like *.example.com, IP addresses. It
-// returns at once; names that vanished stop being renewed, and their files stay.
-func (m *Manager) SetNames(list []string) {
+// SetNames says which names need a certificate from now on. It returns at once;
+// names that vanished stop being renewed, and their files stay. Of a name that is
+// there twice, the first counts.
+func (m *Manager) SetNames(list []Name) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	old := m.names.Load()
 	wanted := make(map[string]*entry, len(list))
 	var added []*entry
-	for _, name := range list {
-		name = normalize(name)
+	for _, n := range list {
+		name := normalize(n.Name)
 		if name == "" || wanted[name] != nil {
 			continue
 		}
 		e := old.get(name)
-		if e == nil {
-			e = m.newEntry(name)
+		if e == nil || e.wishes != n.Wishes {
+			e = m.newEntry(name, n.Wishes)
 			added = append(added, e)
 		}
 		wanted[name] = e
 	}
 	var gone []certmagic.SubjectIssuer
 	for _, e := range old.all() {
-		if wanted[e.name] != nil {
+		if wanted[e.name] == e {
 			continue
 		}
 		m.log.Debug("The certificate is not needed any more.", "name", e.name)
@@ -208,7 +208,7 @@ func (m *Manager) SetNames(list []string) {
 	}
 }
 
-func (m *Manager) newEntry(name string) *entry {
+func (m *Manager) newEntry(name string, wishes Wishes) *entry {
 	k, reason := classify(name, m.authority == nil)
 	if k == refused {
 		m.log.Warn("No certificate can be obtained.", "name", name, "reason", reason)
@@ -217,7 +217,7 @@ func (m *Manager) newEntry(name string) *entry {
 	if k != internal {
 		issuer = m.authority.host
 	}
-	return newEntry(name, k, issuer, reason)
+	return newEntry(name, k, wishes, issuer, reason)
 }
 
 // start begins to look after e. The caller holds m.mu.

@@ -67,7 +67,7 @@ func TestFind(t *testing.T) {
 	t.Parallel()
 	set := make(map[string]*entry)
 	for _, name := range []string{"a.example.com", "*.example.com", "*.localhost", "192.168.1.10", "10.0.0.1"} {
-		set[name] = newEntry(name, internal, "", "")
+		set[name] = newEntry(name, internal, Wishes{}, "", "")
 	}
 	n := newNames(set, nil)
 	for host, want := range map[string]string{
@@ -101,9 +101,9 @@ func TestFind(t *testing.T) {
 // Clients choose what comes in here.
 func FuzzFind(f *testing.F) {
 	n := newNames(map[string]*entry{
-		"a.com":   newEntry("a.com", public, "", ""),
-		"*.a.com": newEntry("*.a.com", internal, "", ""),
-		"::1":     newEntry("::1", internal, "", ""),
+		"a.com":   newEntry("a.com", public, Wishes{}, "", ""),
+		"*.a.com": newEntry("*.a.com", internal, Wishes{}, "", ""),
+		"::1":     newEntry("::1", internal, Wishes{}, "", ""),
 	}, nil)
 	for _, seed := range []string{"a.com", "B.a.com.", "[::1]", ".a.com", "", ".", "x.b.a.com", "a.com\x00"} {
 		f.Add(seed)
@@ -122,7 +122,7 @@ func FuzzFind(f *testing.F) {
 }
 
 func BenchmarkFind(b *testing.B) {
-	n := newNames(map[string]*entry{"*.example.com": newEntry("*.example.com", internal, "", "")}, nil)
+	n := newNames(map[string]*entry{"*.example.com": newEntry("*.example.com", internal, Wishes{}, "", "")}, nil)
 	b.ReportAllocs()
 	for b.Loop() {
 		if n.find("some.example.com") == nil {

@@ -152,7 +152,7 @@ func TestEitherChallenge(t *testing.T) {
 			f := newFront(t)
 			p := pebbletest.Start(t, c.opts(f))
 			m, _, l := obtain(t, p, f, t.TempDir(), quick())
-			m.SetNames([]string{"app.example.com"})
+			m.SetNames(plain("app.example.com"))
 			if cert, err := handshake(t, m, "app.example.com"); err != nil || cert.Issuer.Organization[0] != "Portway" {
 				t.Errorf("before it is there: %v, want a temporary certificate", err)
 			}
@@ -182,7 +182,7 @@ func TestRestartMakesNoSecondOrder(t *testing.T) {
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort})
 	folder := t.TempDir()
 	m, stop, _ := obtain(t, p, f, folder, quick())
-	m.SetNames([]string{"a.example.com", "b.example.com"})
+	m.SetNames(plain("a.example.com", "b.example.com"))
 	await(t, "certificates", func() bool { return valid(m, "a.example.com")() && valid(m, "b.example.com")() })
 	first, err := served(t, m, "a.example.com", p.Roots())
 	if err != nil {
@@ -192,7 +192,7 @@ func TestRestartMakesNoSecondOrder(t *testing.T) {
 	for range 5 {
 		stop()
 		m, stop, _ = obtain(t, p, f, folder, quick())
-		m.SetNames([]string{"a.example.com", "b.example.com"})
+		m.SetNames(plain("a.example.com", "b.example.com"))
 		// At once: not even a first visitor sees the temporary one.
 		again, err := served(t, m, "a.example.com", p.Roots())
 		if err != nil || !again.Equal(first) {
@@ -211,7 +211,7 @@ func TestRenewal(t *testing.T) {
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort, Validity: 9 * time.Second})
 	roots := p.Roots()
 	m, _, l := obtain(t, p, f, t.TempDir(), quick())
-	m.SetNames([]string{"a.example.com"})
+	m.SetNames(plain("a.example.com"))
 	await(t, "a certificate", valid(m, "a.example.com"))
 	seen := make(map[string]bool)
 	await(t, "a renewal", func() bool {
@@ -235,7 +235,7 @@ func TestManyNamesDoNotDelayHandshakes(t *testing.T) {
 	f := newFront(t)
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort})
 	m, stop, _ := obtain(t, p, f, t.TempDir(), quick())
-	m.SetNames([]string{"old.example.com"})
+	m.SetNames(plain("old.example.com"))
 	await(t, "a certificate", valid(m, "old.example.com"))
 
 	names := []string{"old.example.com", "new.localhost"}
@@ -243,7 +243,7 @@ func TestManyNamesDoNotDelayHandshakes(t *testing.T) {
 		names = append(names, "n"+string(rune('a'+i%25))+string(rune('a'+i/25))+".example.com")
 	}
 	start := time.Now()
-	m.SetNames(names)
+	m.SetNames(plain(names...))
 	if took := time.Since(start); took > time.Second {
 		t.Errorf("SetNames took %v", took)
 	}

@@ -16,7 +16,7 @@ func TestRenewalWithAThirdLeft(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		m, stop, l := manage(t, folder, ca)
 		defer stop()
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(59 * 24 * time.Hour)
 		first := m.Status("a.com").NotAfter
 		if n := len(ca.tries("a.com")); n != 1 {
@@ -43,7 +43,7 @@ func TestRenewalThatFails(t *testing.T) {
 	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 	inBubble(t, func(t *testing.T) {
 		m, stop, l := manage(t, folder, ca)
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(59 * 24 * time.Hour)
 		ca.refuse(func(context.Context, string) error { return errFake })
 		time.Sleep(2 * 24 * time.Hour)
@@ -57,7 +57,7 @@ func TestRenewalThatFails(t *testing.T) {
 		stop()
 		m, stop, _ = manage(t, folder, ca)
 		defer stop()
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		synctest.Wait()
 		if again := m.Status("a.com"); again.State != Valid || again.Attempts != s.Attempts || again.LastError == "" || again.NotAfter != s.NotAfter {
 			t.Errorf("after a restart: %+v", again)
@@ -80,9 +80,9 @@ func TestVanishedNamesStopRenewing(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		m, stop, _ := manage(t, folder, ca)
 		defer stop()
-		m.SetNames([]string{"a.com", "b.com"})
+		m.SetNames(plain("a.com", "b.com"))
 		time.Sleep(time.Hour)
-		m.SetNames([]string{"b.com"})
+		m.SetNames(plain("b.com"))
 		time.Sleep(ninetyDays)
 		if a, b := len(ca.tries("a.com")), len(ca.tries("b.com")); a != 1 || b != 2 {
 			t.Errorf("orders: %d for the name that vanished, %d for the other; want 1 and 2", a, b)
@@ -96,7 +96,7 @@ func TestVanishedNamesStopRenewing(t *testing.T) {
 		if files, _ := filepath.Glob(filepath.Join(folder, "certificates", "fake", "a.com", "*")); len(files) != 3 {
 			t.Errorf("its files are gone: %v", files)
 		}
-		m.SetNames([]string{"a.com", "b.com"}) // expired by now
+		m.SetNames(plain("a.com", "b.com")) // expired by now
 		time.Sleep(time.Minute)
 		if s := m.Status("a.com"); s.State != Valid || len(ca.tries("a.com")) != 2 {
 			t.Errorf("after it came back: %+v", s)
@@ -118,14 +118,14 @@ func TestNameVanishesDuringATry(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		m, stop, l := manage(t, folder, ca)
 		defer stop()
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(time.Second)
 		m.SetNames(nil)
 		time.Sleep(time.Second)
 		if len(l.lines("level=ERROR")) != 0 {
 			t.Errorf("an error is reported:\n%s", l)
 		}
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(time.Minute)
 		if s := m.Status("a.com"); s.State != Valid {
 			t.Errorf("status: %+v", s)
@@ -142,7 +142,7 @@ func TestDamagedCertificateIsReplaced(t *testing.T) {
 			folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
 			inBubble(t, func(t *testing.T) {
 				m, stop, _ := manage(t, folder, ca)
-				m.SetNames([]string{"a.com", "b.com"})
+				m.SetNames(plain("a.com", "b.com"))
 				time.Sleep(time.Minute)
 				stop()
 				file := func(name string) string {
@@ -159,7 +159,7 @@ func TestDamagedCertificateIsReplaced(t *testing.T) {
 
 				m, stop, l := manage(t, folder, ca)
 				defer stop()
-				m.SetNames([]string{"a.com", "b.com"})
+				m.SetNames(plain("a.com", "b.com"))
 				time.Sleep(time.Minute)
 				if s := m.Status("a.com"); s.State != Valid {
 					t.Errorf("status: %+v", s)
@@ -182,12 +182,12 @@ func TestAnotherCA(t *testing.T) {
 	staging.key = "staging"
 	inBubble(t, func(t *testing.T) {
 		m, stop, _ := manage(t, folder, staging)
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(time.Minute)
 		stop()
 		m, stop, _ = manage(t, folder, production)
 		defer stop()
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(time.Minute)
 		certs := m.cache.AllMatchingCertificates("a.com")
 		if len(certs) != 1 || certs[0].Leaf.CheckSignatureFrom(production.root.cert) != nil {

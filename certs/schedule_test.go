@@ -50,7 +50,7 @@ func TestFailuresBackOff(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		m, stop, l := manage(t, folder, ca)
 		defer stop()
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(24 * time.Hour)
 		tries := ca.tries("a.com")
 		// After 1, 2, 4 ... 256 minutes, then every 6 hours.
@@ -87,13 +87,13 @@ func TestBackOffOutlastsRestarts(t *testing.T) {
 	ca.refuse(func(context.Context, string) error { return errFake })
 	inBubble(t, func(t *testing.T) {
 		m, stop, _ := manage(t, folder, ca)
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(10 * time.Minute)
 		stop()
 		before := len(ca.tries("a.com"))
 		for range 20 {
 			m, stop, l := manage(t, folder, ca)
-			m.SetNames([]string{"a.com"})
+			m.SetNames(plain("a.com"))
 			time.Sleep(10 * time.Second)
 			s := m.Status("a.com")
 			if s.State != Failed || s.Attempts != before || !strings.Contains(s.LastError, "The fake CA says no") {
@@ -112,7 +112,7 @@ func TestBackOffOutlastsRestarts(t *testing.T) {
 		stop()
 		m, stop, _ = manage(t, folder, ca)
 		defer stop()
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(10 * time.Minute)
 		tries := ca.tries("a.com")
 		if len(tries) != before+1 {
@@ -135,11 +135,11 @@ func TestTriesKnowOfFailures(t *testing.T) {
 	})
 	inBubble(t, func(t *testing.T) {
 		m, stop, _ := manage(t, folder, ca)
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(2 * time.Minute)
 		stop()
 		m, stop, _ = manage(t, folder, ca)
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(3 * time.Minute)
 		stop()
 		if want := []int{0, 1, 2}; !slices.Equal(failures, want) {
@@ -163,7 +163,7 @@ func TestRestartLoopInTheMiddleOfTries(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		for range 100 {
 			m, stop, _ := manage(t, folder, ca)
-			m.SetNames([]string{"a.com"})
+			m.SetNames(plain("a.com"))
 			time.Sleep(2 * time.Second)
 			stop()
 		}
@@ -182,7 +182,7 @@ func TestRetryAfterIsRespected(t *testing.T) {
 	inBubble(t, func(t *testing.T) {
 		m, stop, _ := manage(t, folder, ca)
 		defer stop()
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(59 * time.Minute)
 		if n := len(ca.tries("a.com")); n != 1 {
 			t.Errorf("%d tries within the hour after a rate limit, want 1", n)
@@ -220,9 +220,9 @@ func TestNamesDoNotDelayEachOther(t *testing.T) {
 		for i := range 20 {
 			names = append(names, fmt.Sprintf("bad%d.com", i))
 		}
-		m.SetNames(names)
+		m.SetNames(plain(names...))
 		time.Sleep(4 * time.Minute) // all of them have failed and queue for their next tries
-		m.SetNames(append(names, "good.com", "x.localhost"))
+		m.SetNames(plain(append(names, "good.com", "x.localhost")...))
 		time.Sleep(5 * time.Second)
 		for _, name := range []string{"good.com", "x.localhost"} {
 			if s := m.Status(name); s.State != Valid {
@@ -243,7 +243,7 @@ func TestRecordFromTheFuture(t *testing.T) {
 		if err := m.authority.ledger.save(context.Background(), record{Name: "a.com", Attempts: 1, LastTry: then, NextTry: then.Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(longestWait + time.Hour)
 		if s := m.Status("a.com"); s.State != Valid {
 			t.Errorf("status: %+v", s)

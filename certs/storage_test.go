@@ -172,13 +172,13 @@ func TestDiskFullWhileRunning(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer run(t, m)()
-	m.SetNames([]string{"old.com", "x.localhost"})
+	m.SetNames(plain("old.com", "x.localhost"))
 	await(t, "the first certificates", func() bool {
 		return m.Status("old.com").State == Valid && m.Status("x.localhost").State == Valid
 	})
 
 	empty := fill(t, dir)
-	m.SetNames([]string{"old.com", "new.com", "x.localhost", "y.localhost"})
+	m.SetNames(plain("old.com", "new.com", "x.localhost", "y.localhost"))
 	await(t, "a failure", func() bool { return m.Status("new.com").State == Failed })
 	if s := m.Status("new.com"); !strings.Contains(s.LastError, "disk is full") || !strings.Contains(s.LastError, dir) || s.NextTry.IsZero() {
 		t.Errorf("status: %+v", s)
@@ -208,7 +208,7 @@ func TestInternalCAWithoutSpace(t *testing.T) {
 	}
 	defer run(t, m)()
 	fill(t, dir)
-	m.SetNames([]string{"a.localhost", "b.localhost"})
+	m.SetNames(plain("a.localhost", "b.localhost"))
 	await(t, "a failure", func() bool { return m.Status("a.localhost").State == Failed && m.Status("b.localhost").State == Failed })
 	if s := m.Status("a.localhost"); !strings.Contains(s.LastError, "no space left on device") || !strings.Contains(s.LastError, dir) {
 		t.Errorf("status: %+v", s)
@@ -244,7 +244,7 @@ func TestFailedSaveKeepsTheOldCertificate(t *testing.T) {
 	dir, ca := disk(t, "256"), newFakeCA(t, ninetyDays)
 	inBubble(t, func(t *testing.T) {
 		m, stop, _ := manage(t, dir, ca)
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		time.Sleep(59 * 24 * time.Hour)
 		ca.padding = 512 << 10
 		time.Sleep(2 * 24 * time.Hour)
@@ -256,7 +256,7 @@ func TestFailedSaveKeepsTheOldCertificate(t *testing.T) {
 		orders := len(ca.tries("a.com"))
 		m, stop, _ = manage(t, dir, ca)
 		defer stop()
-		m.SetNames([]string{"a.com"})
+		m.SetNames(plain("a.com"))
 		synctest.Wait()
 		if again := m.Status("a.com"); again.State != Valid || !again.NotAfter.Equal(s.NotAfter) {
 			t.Errorf("after a restart: %+v", again)

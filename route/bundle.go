@@ -42,7 +42,7 @@ func (p *Parser) shared(option string) bool {
 	case enableOption, useOption, defaultsOption:
 		return false
 	}
-	return !p.own[option]
+	return !p.own[option] || strings.HasPrefix(option, "tls.")
 }
 
 // CheckShared tells what is wrong with values that are to count for several routes:

@@ -19,6 +19,7 @@ type Options struct {
 	Scheme   Scheme
 	Network  string // empty: not given
 	HTTPS    HTTPSMode
+	TLS      TLS
 	Role     Role
 	Share    int
 
@@ -71,6 +72,7 @@ func (o *Options) Labels(s *label.Set) {
 		"What plain HTTP gets: a redirect to https, nothing (404), or the site itself, which then gets no certificate.",
 		label.Example("off"))
 
+	o.tls(s)
 	o.match(s)
 	o.share(s)
 }

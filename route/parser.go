@@ -124,7 +124,7 @@ func (p *Parser) Parse(d *Draft, bundle func(name string) InForce) Parsed {
 	if good && len(r.Options.Hosts) > 0 {
 		r.Route = &Route{
 			Source: d.source, Hosts: r.Options.Hosts, Path: r.Options.Path, PathKind: r.Options.PathKind,
-			Match: r.Options.Match, Priority: r.Options.Priority, HTTPS: r.Options.HTTPS,
+			Match: r.Options.Match, Priority: r.Options.Priority, HTTPS: r.Options.HTTPS, TLS: r.Options.TLS,
 			Role: r.Options.Role, Share: r.Options.Share, Middleware: middleware,
 		}
 	}

@@ -32,6 +32,7 @@ type Route struct {
 	Match     Match // what requests must have besides
 	Priority  int   // of the routes of a host that fit, the one with the highest gets a request
 	HTTPS     HTTPSMode
+	TLS       TLS        // wishes for the certificates of Hosts
 	Upstreams []Upstream // sorted by ID
 	Role      Role       // how it shares its claims with others
 	Share     int        // Weight: 1 to MaxWeight; Canary and Mirror: percent, 1 to 100

@@ -14,7 +14,7 @@ import (
 type Table struct {
 	routes   []*Route
 	problems []label.Problem
-	names    []string
+	names    []Name
 	exact    map[string]*site // by host
 	wild     map[string]*site // by what follows "*."
 	patterns *site            // of all routes whose hosts are patterns; nil if there are none
@@ -64,8 +64,11 @@ func NewTable(routes []*Route, problems []label.Problem) *Table {
 	if t.patterns != nil {
 		t.patterns.compile()
 	}
-	slices.Sort(t.names)
-	t.names = slices.Compact(t.names)
+	n := namer{index: make(map[string]int)}
+	n.add(routes, settled)
+	slices.SortFunc(n.names, func(a, b Name) int { return strings.Compare(a.Host, b.Host) })
+	t.names = n.names
+	t.problems = append(t.problems, n.problems...)
 	return t
 }
 
@@ -81,14 +84,10 @@ func (t *Table) serve(r *Route, hosts []string) {
 			p := e
 			p.host, _ = compileHostPattern(host[len(hostPattern):]) // nil, which fits nothing here, is an error that Options tells
 			t.patterns.entries = append(t.patterns.entries, p)
-			continue
 		case strings.HasPrefix(host, "*."):
 			addTo(t.wild, host[2:], e)
 		default:
 			addTo(t.exact, host, e)
-		}
-		if r.HTTPS != Off {
-			t.names = append(t.names, host)
 		}
 	}
 }
@@ -198,7 +197,6 @@ func (t *Table) Routes() []*Route { return t.routes }
 // then lost claims. The slice may not be changed.
 func (t *Table) Problems() []label.Problem { return t.problems }
 
-// Names returns, sorted and without duplicates, the hosts that need a
-// certificate: those of routes whose HTTPS is not Off. The slice may not be
-// changed.
-func (t *Table) Names() []string { return t.names }
+// Names returns, sorted by host, the hosts that need a certificate: those of
+// routes whose HTTPS is not Off. The slice may not be changed.
+func (t *Table) Names() []Name { return t.names }

@@ -296,10 +296,13 @@ func TestNames(t *testing.T) {
 	off.HTTPS = route.Off
 	only := site(t, "only", "/", "a.example.com")
 	only.HTTPS = route.Only
-	table := route.NewTable([]*route.Route{
-		site(t, "1", "/", "c.example.com", "*.example.com"), off, only, site(t, "2", "/x", "b.example.com", "c.example.com"),
-	}, nil)
-	if got, want := table.Names(), []string{"*.example.com", "a.example.com", "b.example.com", "c.example.com"}; !reflect.DeepEqual(got, want) {
+	wishful := site(t, "2", "/x", "b.example.com", "c.example.com")
+	wishful.TLS = route.TLS{Issuer: "zerossl"}
+	table := route.NewTable([]*route.Route{site(t, "1", "/", "c.example.com", "*.example.com"), off, only, wishful}, nil)
+	want := []route.Name{
+		{Host: "*.example.com"}, {Host: "a.example.com"}, {Host: "b.example.com", TLS: wishful.TLS}, {Host: "c.example.com", TLS: wishful.TLS},
+	}
+	if got := table.Names(); !reflect.DeepEqual(got, want) {
 		t.Errorf("names are %v, want %v", got, want)
 	}
 }

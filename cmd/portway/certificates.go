@@ -7,6 +7,7 @@ import (
 	"portway/admin"
 	"portway/certs"
 	"portway/proxy"
+	"portway/route"
 )
 
 // certificates fits package certs to what packages proxy and admin ask for.
@@ -48,6 +49,15 @@ func (c certificates) describe() []admin.Certificate {
 			Name: s.Name, State: string(s.State), Issuer: s.Issuer, LastError: s.LastError, Attempts: s.Attempts,
 			NotAfter: known(s.NotAfter), NextTry: known(s.NextTry),
 		})
+	}
+	return all
+}
+
+// names are those that t needs certificates for.
+func (c certificates) names(t *route.Table) []certs.Name {
+	all := make([]certs.Name, len(t.Names()))
+	for i, n := range t.Names() {
+		all[i] = certs.Name{Name: n.Host, Wishes: certs.Wishes(n.TLS)}
 	}
 	return all
 }

@@ -115,7 +115,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	secure := len(listeners.HTTPS()) > 0
 	emit := func(t *route.Table) {
 		if secure { // first, so that no route is there without its name
-			manager.SetNames(t.Names())
+			manager.SetNames(certificates.names(t))
 		}
 		server.SetTable(t)
 		status.SetTable(t)

@@ -21,6 +21,7 @@ var page string
 // words of its options.
 var groups = map[string][]string{
 	"Route":     {"host", "path", "port", "scheme", "network", "https"},
+	"TLS":       {"tls"},
 	"Criteria":  {"match", "priority"},
 	"Sharing":   {"weight", "canary", "mirror", "failover"},
 	"Redirects": {"redirect-host", "redirect"},

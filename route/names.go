@@ -1,0 +1,68 @@
+package route
+
+import (
+	"strings"
+
+	"portway/label"
+)
+
+// Name is a host that needs a certificate, with what its routes wish of it.
+type Name struct {
+	Host string
+	TLS  TLS
+}
+
+// namer collects the names of a table.
+type namer struct {
+	names    []Name
+	index    map[string]int // of names, by host
+	problems []label.Problem
+}
+
+// add notes what the routes, which settled says more about, wish of their hosts.
+func (n *namer) add(routes []*Route, settled []settlement) {
+	for i, r := range routes {
+		for _, host := range settled[i].held {
+			if _, known := n.index[host]; !known && r.HTTPS != Off && !strings.HasPrefix(host, hostPattern) {
+				n.index[host] = len(n.names)
+				n.names = append(n.names, Name{Host: host})
+			}
+		}
+	}
+	for i, r := range routes {
+		for _, hosts := range [][]string{settled[i].held, settled[i].shared} {
+			for _, host := range hosts {
+				if at, known := n.index[host]; known && r.HTTPS != Off {
+					n.wish(&n.names[at], r)
+				}
+			}
+		}
+	}
+}
+
+// wish adds what r wishes. Of several routes for a host, the first that has a wish is
+// heard, so that a newcomer without any changes nothing.
+func (n *namer) wish(name *Name, r *Route) {
+	heard := &name.TLS
+	for _, w := range []struct {
+		option string
+		heard  *string
+		own    string
+	}{
+		{"tls.issuer", &heard.Issuer, r.TLS.Issuer},
+		{"tls.challenge", &heard.Challenge, r.TLS.Challenge},
+		{"tls.key-type", &heard.KeyType, r.TLS.KeyType},
+		{"tls.profile", &heard.Profile, r.TLS.Profile},
+	} {
+		switch {
+		case *w.heard == "":
+			*w.heard = w.own
+		case w.own != "" && w.own != *w.heard:
+			n.problems = append(n.problems, label.Problem{
+				Source: r.Source,
+				Why:    w.option + " is " + w.own + ", but an older route for " + name.Host + " has " + *w.heard + ", and that counts: a host has one certificate",
+				Fix:    "give both the same " + w.option + ", or remove it here",
+			})
+		}
+	}
+}

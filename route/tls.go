@@ -1,0 +1,44 @@
+package route
+
+import (
+	"strings"
+
+	"portway/label"
+)
+
+// TLS is what a route wishes of the certificates for its hosts. An empty field is no
+// wish. What the words mean is for package certs to say.
+type TLS struct {
+	Issuer    string // name of a CA
+	Challenge string // how the CA checks that the name is ours
+	KeyType   string
+	Profile   string // of certificates, as the CA calls it
+}
+
+// tls binds the options for certificates.
+func (o *Options) tls(s *label.Set) {
+	s.Func("tls.issuer", "name",
+		"Who issues the certificate for the route's hosts: `letsencrypt`, `letsencrypt-staging`, `zerossl`, `google`, `internal`, or a CA that the setting `ca` defines. Without, the one that the settings say.",
+		func(value string) error {
+			if !label.ValidName(value) {
+				return &label.Error{Why: label.Quote(value) + " is no name of a CA", Fix: "use a-z, 0-9 and -, for example letsencrypt"}
+			}
+			o.TLS.Issuer = value
+			return nil
+		}, label.Example("letsencrypt-staging"))
+	label.Enum(s, &o.TLS.Challenge, "tls.challenge", "", []string{"http-01", "tls-alpn-01", "dns-01"},
+		"How the CA checks that the route's hosts belong to you. Without, what can work is tried.",
+		label.Example("tls-alpn-01"))
+	label.Enum(s, &o.TLS.KeyType, "tls.key-type", "", []string{"ec256", "ec384", "rsa2048", "rsa4096"},
+		"Kind of the certificate's key, for old clients that know only RSA. Without, the one that the settings say.",
+		label.Example("rsa2048"))
+	s.Func("tls.profile", "name",
+		"Profile of the certificate, by the CA's name for it. At Let's Encrypt `shortlived` certificates are good for six days.",
+		func(value string) error {
+			if !label.ValidName(strings.ToLower(value)) {
+				return &label.Error{Why: label.Quote(value) + " is no name of a profile", Fix: "use letters, digits and -, for example shortlived"}
+			}
+			o.TLS.Profile = value
+			return nil
+		}, label.Example("shortlived"))
+}
