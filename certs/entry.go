@@ -7,6 +7,8 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+
+	"portway/certs/localca"
 )
 
 // entry is one name that needs a certificate. It lives as long as the name is
@@ -20,10 +22,10 @@ type entry struct {
 
 	status atomic.Pointer[Status]
 	loaded chan struct{} // closed once the storage was looked at
-	leaf   leaf          // by the internal CA: the certificate, or the temporary one
+	leaf   localca.Leaf  // by the internal CA: the certificate, or the temporary one
 
 	mu    sync.Mutex
-	hosts map[string]*leaf // below a wildcard that clients do not accept
+	hosts map[string]*localca.Leaf // below a wildcard that clients do not accept
 }
 
 func newEntry(name string, k kind, wishes Wishes, issuer, reason string) *entry {
@@ -59,23 +61,26 @@ func (e *entry) update(change func(*Status)) {
 const maxHosts = 1000
 
 // internalCert returns the internal CA's certificate of e for host.
-func (e *entry) internalCert(ca *internalCA, host string) (*tls.Certificate, error) {
+func (e *entry) internalCert(ca *localca.CA, host string) (*tls.Certificate, error) {
+	if e.kind != internal { // it will have another one, or cannot have any
+		return ca.Provisional(&e.leaf, e.name)
+	}
 	// Clients refuse wildcards right below a top-level domain, like *.localhost.
 	if base, ok := strings.CutPrefix(e.name, "*."); ok && !strings.Contains(base, ".") {
-		return ca.certify(e.hostLeaf(host), host)
+		return ca.Certify(e.hostLeaf(host), host)
 	}
-	return ca.certify(&e.leaf, e.name)
+	return ca.Certify(&e.leaf, e.name)
 }
 
-func (e *entry) hostLeaf(host string) *leaf {
+func (e *entry) hostLeaf(host string) *localca.Leaf {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	l := e.hosts[host]
 	if l == nil {
 		if e.hosts == nil || len(e.hosts) >= maxHosts {
-			e.hosts = make(map[string]*leaf)
+			e.hosts = make(map[string]*localca.Leaf)
 		}
-		l = new(leaf)
+		l = new(localca.Leaf)
 		e.hosts[host] = l
 	}
 	return l

@@ -58,7 +58,7 @@ func (m *Manager) withoutName(all *names, hello *tls.ClientHelloInfo) (*tls.Cert
 		}
 	}
 	// Behind a port mapping our own address is not the one the client used.
-	return m.ca.certify(all.ipLeaf, all.ips...)
+	return m.ca.Certify(all.ipLeaf, all.ips...)
 }
 
 // cached returns certmagic's certificate for host, or nil.

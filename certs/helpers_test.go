@@ -3,13 +3,19 @@ package certs
 import (
 	"bytes"
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/tls"
 	"crypto/x509"
+	"crypto/x509/pkix"
 	"encoding/pem"
 	"errors"
 	"log/slog"
+	"math/big"
+	mathrand "math/rand/v2"
 	"net"
+	"os"
 	"strings"
 	"sync"
 	"testing"
@@ -91,6 +97,12 @@ func await(t *testing.T, what string, ok func() bool) {
 // name may be empty, as it is for clients that connect to an address.
 func handshake(t *testing.T, m *Manager, name string) (*x509.Certificate, error) {
 	t.Helper()
+	return speak(t, m, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+}
+
+// speak is handshake as cfg says.
+func speak(t *testing.T, m *Manager, cfg *tls.Config) (*x509.Certificate, error) {
+	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -109,7 +121,7 @@ func handshake(t *testing.T, m *Manager, name string) (*x509.Certificate, error)
 	if err != nil {
 		t.Fatal(err)
 	}
-	client := tls.Client(raw, &tls.Config{ServerName: name, InsecureSkipVerify: true})
+	client := tls.Client(raw, cfg)
 	defer func() { _ = client.Close() }()
 	if err := client.Handshake(); err != nil {
 		return nil, err
@@ -129,13 +141,14 @@ func plain(hosts ...string) []Name {
 // internalRoots returns a pool with m's internal root.
 func internalRoots(t *testing.T, m *Manager) *x509.CertPool {
 	t.Helper()
-	root, _, err := m.Root()
+	root, err := m.Root()
 	if err != nil {
 		t.Fatal(err)
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(root) {
-		t.Fatalf("no certificate in %q", root)
+	pool.AddCert(root.Cert)
+	if other, ok, _ := m.OtherRoot(); ok {
+		pool.AddCert(other.Cert)
 	}
 	return pool
 }
@@ -145,7 +158,8 @@ type fakeCA struct {
 	key      string
 	lifetime time.Duration
 	padding  int // how much longer certificate files are than they need to be
-	root     *rootCA
+	root     *x509.Certificate
+	signs    *ecdsa.PrivateKey
 
 	mu     sync.Mutex
 	answer func(ctx context.Context, name string) error // what an order ends with; nil: a certificate
@@ -156,12 +170,23 @@ var _ certmagic.Issuer = (*fakeCA)(nil)
 
 func newFakeCA(t *testing.T, lifetime time.Duration) *fakeCA {
 	t.Helper()
-	ca := &internalCA{folder: t.TempDir(), log: slog.New(slog.DiscardHandler)}
-	root, err := ca.get()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
-	return &fakeCA{key: "fake", lifetime: lifetime, root: root, orders: make(map[string][]time.Time)}
+	template := &x509.Certificate{
+		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "fake CA"}, NotBefore: time.Now(),
+		NotAfter: time.Now().Add(10 * 365 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+	}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	root, err := x509.ParseCertificate(der)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return &fakeCA{key: "fake", lifetime: lifetime, root: root, signs: key, orders: make(map[string][]time.Time)}
 }
 
 func (f *fakeCA) issuer(*zap.Logger) certmagic.Issuer { return f }
@@ -180,13 +205,13 @@ func (f *fakeCA) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 		}
 	}
 	template := &x509.Certificate{
-		SerialNumber: newSerial(),
+		SerialNumber: big.NewInt(mathrand.Int64()),
 		NotBefore:    time.Now(),
 		NotAfter:     time.Now().Add(f.lifetime),
 		DNSNames:     csr.DNSNames,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
-	der, err := x509.CreateCertificate(rand.Reader, template, f.root.cert, csr.PublicKey, f.root.key)
+	der, err := x509.CreateCertificate(rand.Reader, template, f.root, csr.PublicKey, f.signs)
 	if err != nil {
 		return nil, err
 	}
@@ -208,3 +233,17 @@ func (f *fakeCA) tries(name string) []time.Time {
 }
 
 var errFake = errors.New("the fake CA says no")
+
+func write(t *testing.T, file, data string) {
+	t.Helper()
+	if err := os.WriteFile(file, []byte(data), 0o600); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func remove(t *testing.T, file string) {
+	t.Helper()
+	if err := os.Remove(file); err != nil {
+		t.Fatal(err)
+	}
+}

@@ -7,13 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"path/filepath"
-	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
+
+	"portway/certs/localca"
 )
 
 // Manager obtains, renews and serves certificates.
@@ -21,7 +22,7 @@ type Manager struct {
 	log          *slog.Logger
 	timing       timing
 	storage      storage
-	ca           *internalCA
+	ca           *localca.CA
 	authority    *authority                                    // nil if every name is internal
 	challenge    func(http.ResponseWriter, *http.Request) bool // answers HTTP-01; nil if nothing does
 	cache        *certmagic.Cache                              // what authority obtained
@@ -72,7 +73,7 @@ func newManager(cfg Config, t timing, issuer func(*zap.Logger) certmagic.Issuer)
 		log:     cfg.Logger,
 		timing:  t,
 		storage: store,
-		ca:      &internalCA{folder: filepath.Join(store.Path, "internal-ca"), log: cfg.Logger},
+		ca:      localca.New(localca.Config{Folder: filepath.Join(store.Path, "internal-ca"), Unbounded: cfg.Internal, Logger: cfg.Logger}),
 		fresh:   make(chan struct{}, t.fresh),
 		again:   make(chan struct{}, t.again),
 	}
@@ -241,7 +242,7 @@ func (m *Manager) start(e *entry) {
 func (m *Manager) keepInternal(ctx context.Context, e *entry) {
 	for {
 		var next time.Time
-		if cert, err := m.ca.certify(&e.leaf, e.name); err != nil { // ca has logged it
+		if cert, err := m.ca.Certify(&e.leaf, e.name); err != nil { // ca has logged it
 			next = time.Now().Add(m.timing.backoff.base)
 			e.update(func(s *Status) {
 				s.LastError, s.NextTry, s.Attempts = capital(err.Error()), next, s.Attempts+1
@@ -250,7 +251,7 @@ func (m *Manager) keepInternal(ctx context.Context, e *entry) {
 				}
 			})
 		} else {
-			next = renewalTime(cert.Leaf)
+			next = localca.RenewalTime(cert.Leaf)
 			e.update(func(s *Status) {
 				*s = Status{Name: s.Name, Issuer: s.Issuer, State: Valid, NotAfter: cert.Leaf.NotAfter}
 			})
@@ -297,12 +298,9 @@ func (m *Manager) All() []Status {
 	return all
 }
 
-// Root returns the internal CA's root certificate in PEM, and the path of the
-// file that holds it. The root is made at first need.
-func (m *Manager) Root() (pem []byte, path string, err error) {
-	root, err := m.ca.get()
-	if err != nil {
-		return nil, "", err
-	}
-	return slices.Clone(root.pem), m.ca.certFile(), nil
-}
+// Root returns the internal CA's root, which is made at first need.
+func (m *Manager) Root() (localca.Root, error) { return m.ca.Root() }
+
+// OtherRoot returns the internal CA's root for names that Root must not certify; ok
+// is false while there are none.
+func (m *Manager) OtherRoot() (root localca.Root, ok bool, err error) { return m.ca.Other() }

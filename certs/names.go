@@ -4,6 +4,8 @@ import (
 	"net/netip"
 	"slices"
 	"strings"
+
+	"portway/certs/localca"
 )
 
 // kind says who certifies a name.
@@ -15,20 +17,12 @@ const (
 	refused              // nobody yet, for a reason that the user is told
 )
 
-// internalSuffixes are top-level domains (and home.arpa) that no public CA
-// certifies: special use (RFC 6761, 6762, 7686, 8375, 9476), reserved by ICANN
-// for private use, or common on local networks and never delegated.
-var internalSuffixes = []string{
-	"alt", "corp", "example", "home", "home.arpa", "internal", "intranet",
-	"invalid", "lan", "local", "localdomain", "localhost", "onion", "private", "test",
-}
-
 // classify decides who certifies name, which is normalised. The reason is set
 // for refused names only.
 func classify(name string, internalOnly bool) (k kind, reason string) {
 	base, wildcard := strings.CutPrefix(name, "*.")
 	switch {
-	case internalOnly, isIP(name), !strings.Contains(base, "."), hasInternalSuffix(base):
+	case internalOnly, isIP(name), !strings.Contains(base, "."), localca.PrivateSuffix(base):
 		return internal, ""
 	case wildcard:
 		return refused, "A public certificate for " + name + " needs the DNS-01 challenge, which Portway does not have yet." +
@@ -44,13 +38,6 @@ func classify(name string, internalOnly bool) (k kind, reason string) {
 func isIP(name string) bool {
 	_, err := netip.ParseAddr(name)
 	return err == nil
-}
-
-func hasInternalSuffix(name string) bool {
-	return slices.ContainsFunc(internalSuffixes, func(suffix string) bool {
-		rest, ok := strings.CutSuffix(name, suffix)
-		return ok && (rest == "" || strings.HasSuffix(rest, "."))
-	})
 }
 
 // normalize brings a name, as a route or a client gives it, into the one form
@@ -69,13 +56,13 @@ type names struct {
 	exact    map[string]*entry
 	wildcard map[string]*entry // by what follows the "*"
 	ips      []string          // sorted
-	ipLeaf   *leaf             // for clients that send no name: one certificate for all addresses
+	ipLeaf   *localca.Leaf     // for clients that send no name: one certificate for all addresses
 }
 
 // newNames makes the set of entries by name. What old made for the same
 // addresses is kept; it may be nil.
 func newNames(entries map[string]*entry, old *names) *names {
-	n := &names{exact: make(map[string]*entry), wildcard: make(map[string]*entry), ipLeaf: new(leaf)}
+	n := &names{exact: make(map[string]*entry), wildcard: make(map[string]*entry), ipLeaf: new(localca.Leaf)}
 	for name, e := range entries {
 		if suffix, ok := strings.CutPrefix(name, "*"); ok {
 			n.wildcard[suffix] = e

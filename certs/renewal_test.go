@@ -190,7 +190,7 @@ func TestAnotherCA(t *testing.T) {
 		m.SetNames(plain("a.com"))
 		time.Sleep(time.Minute)
 		certs := m.cache.AllMatchingCertificates("a.com")
-		if len(certs) != 1 || certs[0].Leaf.CheckSignatureFrom(production.root.cert) != nil {
+		if len(certs) != 1 || certs[0].Leaf.CheckSignatureFrom(production.root) != nil {
 			t.Error("the certificate is not by the CA that is set now")
 		}
 		if n := len(production.tries("a.com")); n != 1 {

@@ -17,7 +17,7 @@ var _ proxy.Certificates = certificates{}
 
 // serveRoot answers with the internal CA's root.
 func (c certificates) serveRoot(w http.ResponseWriter, _ *http.Request) {
-	pem, _, err := c.Root()
+	root, err := c.Root()
 	if err != nil {
 		http.Error(w, "the internal CA's root cannot be read: "+err.Error(), http.StatusInternalServerError)
 		return
@@ -25,7 +25,13 @@ func (c certificates) serveRoot(w http.ResponseWriter, _ *http.Request) {
 	// The type that makes phones and browsers offer to install it.
 	w.Header().Set("Content-Type", "application/x-x509-ca-cert")
 	w.Header().Set("Content-Disposition", `attachment; filename="portway-ca.crt"`)
-	_, _ = w.Write(pem) // the client has gone: nobody is left to be told
+	_, _ = w.Write(root.PEM) // the client has gone: nobody is left to be told
+}
+
+// root is the internal CA's root for the commands.
+func (c certificates) root() (pem []byte, path string, err error) {
+	root, err := c.Root()
+	return root.PEM, root.Path, err
 }
 
 // Hold tells visitors of a host whose certificate is not there yet why.

@@ -85,7 +85,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
-	status := admin.New(admin.Config{Version: versionString(), Purge: purge(answers), Upstreams: server.Upstreams, Certificates: certificates.describe, Root: manager.Root})
+	status := admin.New(admin.Config{Version: versionString(), Purge: purge(answers), Upstreams: server.Upstreams, Certificates: certificates.describe, Root: certificates.root})
 	around.openControl(c.Control)
 	problems := &problemLog{logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
