@@ -28,7 +28,7 @@ var groups = map[string][]string{
 	"Paths":     {"strip-prefix", "add-prefix", "rewrite"},
 	"Fields":    {"request-headers", "response-headers", "security-headers", "hsts", "cors", "request-id", "trace"},
 	"Access":    {"ip", "basic-auth", "forward-auth"},
-	"Limits":    {"rate-limit", "max-in-flight", "max-body"},
+	"Limits":    {"rate-limit", "max-in-flight", "max-body", "buffer-request"},
 	"Answers":   {"compress", "error-pages", "respond", "maintenance"},
 	"Cache":     {"cache"},
 	"Balancing": {"balance", "sticky", "slow-start", "eject", "retry", "breaker", "timeout", "replica"},

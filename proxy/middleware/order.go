@@ -32,6 +32,8 @@ import "portway/label"
 //     logged in and sent compressed content as if it came from there; and before what
 //     changes paths, so that addresses are those that people know, for example to purge
 //     one. BeforeCache and BehindCache are the two parts of the list.
+//   - buffer-request is behind all that may refuse, so that strangers fill no memory, and
+//     before max-in-flight, so that who sends slowly takes no place.
 //   - max-in-flight is behind auth, so that strangers cannot take the places of users,
 //     and behind the cache, since what it answers takes no place at the origin.
 //   - Paths: first a prefix is taken off, then one put in front, and rewrite sees what
@@ -64,6 +66,7 @@ func BeforeCache() []label.Binder {
 // BehindCache makes those that only requests pass which the cache does not answer.
 func BehindCache() []label.Binder {
 	return []label.Binder{
+		&bufferRequest{},
 		&maxInFlight{},
 		&stripPrefix{},
 		&addPrefix{},
