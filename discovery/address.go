@@ -48,36 +48,43 @@ type trouble struct {
 const swarmIngress = "ingress"
 
 // address finds where to reach a container that runs.
-func (v *vantage) address(a attachments, project string, o route.Options) (addr string, port int, t *trouble) {
-	port, t = a.port(o.Port)
+func (v *vantage) address(a attachments, project string, o route.Options) (c route.Choice, t *trouble) {
+	c.Port, c.PortWhy, t = a.port(o.Port)
 	if t != nil {
-		return "", 0, t
+		return c, t
 	}
 	if v.unknown {
-		return "", port, &trouble{passing: true, why: "it is not known yet which networks Portway is on", fix: "wait until the engine can tell about Portway's own container"}
+		return c, &trouble{passing: true, why: "it is not known yet which networks Portway is on", fix: "wait until the engine can tell about Portway's own container"}
 	}
 	if a.mode == "host" {
+		c.Why = "it uses the host's network"
 		ip, t := v.host()
-		return join(ip, port), port, t
+		c.Address = join(ip, c.Port)
+		return c, t
 	}
 	if v.published {
-		addr, t = v.publishedAt(a, port)
-		return addr, port, t
+		c.Why = "only published ports of this engine's containers can be reached from here"
+		c.Address, t = v.publishedAt(a, c.Port)
+		return c, t
 	}
-	n, t := v.network(a, project, o.Network)
+	n, why, t := v.network(a, project, o.Network)
+	c.Why = why
 	if t != nil {
 		if t.option == "network" && t.missing && !v.inside {
 			// Any of several networks would do, and so does the published port.
-			if addr, other := v.publishedAt(a, port); other == nil {
-				return addr, port, nil
+			if addr, other := v.publishedAt(a, c.Port); other == nil {
+				c.Address, c.Why = addr, "the container is on several networks, and this is its published port"
+				return c, nil
 			}
 		}
-		return "", port, t
+		return c, t
 	}
+	c.Network = n.name
 	if !n.ip.IsValid() {
-		return "", port, &trouble{passing: true, why: fmt.Sprintf("has no address on network %q", n.name), fix: "wait until it has started, or attach it to the network again"}
+		return c, &trouble{passing: true, why: fmt.Sprintf("has no address on network %q", n.name), fix: "wait until it has started, or attach it to the network again"}
 	}
-	return join(n.ip.String(), port), port, nil
+	c.Address = join(n.ip.String(), c.Port)
+	return c, nil
 }
 
 func join(host string, port int) string {
@@ -87,13 +94,13 @@ func join(host string, port int) string {
 	return net.JoinHostPort(host, strconv.Itoa(port))
 }
 
-// port chooses the container's port.
-func (a attachments) port(want int) (int, *trouble) {
+// port chooses the container's port, and says why it is that.
+func (a attachments) port(want int) (port int, why string, t *trouble) {
 	if want != 0 {
-		return want, nil
+		return want, "the label says so", nil
 	}
 	if len(a.exposed) == 1 {
-		return a.exposed[0], nil
+		return a.exposed[0], "it is the only port that the container exposes", nil
 	}
 	var published []int
 	for _, b := range a.published {
@@ -102,10 +109,10 @@ func (a attachments) port(want int) (int, *trouble) {
 		}
 	}
 	if len(published) == 1 {
-		return published[0], nil
+		return published[0], "it is the only port that is published", nil
 	}
 	if len(a.exposed) == 0 && len(published) == 0 {
-		return 0, &trouble{
+		return 0, "", &trouble{
 			option: "port", missing: true, why: "the container exposes no TCP port",
 			fix: "say which port the application listens on, for example KEY: 8080",
 		}
@@ -118,7 +125,7 @@ func (a attachments) port(want int) (int, *trouble) {
 	for i, p := range candidates {
 		texts[i] = strconv.Itoa(p)
 	}
-	return 0, &trouble{
+	return 0, "", &trouble{
 		option: "port", missing: true, why: "the container exposes several ports: " + strings.Join(texts, ", "),
 		fix: "say which one, for example KEY: " + texts[0],
 	}
@@ -161,15 +168,15 @@ func (v *vantage) publishedAt(a attachments, port int) (string, *trouble) {
 	}
 }
 
-// network chooses the network to reach a container through.
-func (v *vantage) network(a attachments, project, want string) (attachment, *trouble) {
+// network chooses the network to reach a container through, and says why it is that.
+func (v *vantage) network(a attachments, project, want string) (n attachment, why string, t *trouble) {
 	networks := slices.DeleteFunc(slices.Clone(a.networks), func(n attachment) bool { return n.name == swarmIngress || n.name == "none" })
 	if len(networks) == 0 {
 		fix := "attach it to a network"
 		if v.inside {
 			fix += " of Portway's: " + namesOf(v.networks)
 		}
-		return attachment{}, &trouble{why: "is on no network", fix: fix}
+		return attachment{}, "", &trouble{why: "is on no network", fix: fix}
 	}
 	if want != "" {
 		return v.wanted(networks, project, want)
@@ -178,25 +185,28 @@ func (v *vantage) network(a attachments, project, want string) (attachment, *tro
 	if v.inside {
 		usable = slices.DeleteFunc(slices.Clone(networks), func(n attachment) bool { return !v.shares(n) })
 		if len(usable) == 0 {
-			return attachment{}, &trouble{
+			return attachment{}, "", &trouble{
 				why: fmt.Sprintf("shares no network with Portway: it is on %s, Portway on %s", namesOf(networks), namesOf(v.networks)),
 				fix: fmt.Sprintf("attach one of them to a network of the other, for example docker network connect %s %s", networks[0].name, v.name),
 			}
 		}
 	}
 	if len(usable) == 1 {
-		return usable[0], nil
+		if v.inside {
+			return usable[0], "it is the only network that the container shares with Portway", nil
+		}
+		return usable[0], "it is the only network that the container is on", nil
 	}
 	// Compose gives a container the network that its project names first (by
 	// priority, then by name) as its mode, and attaches the others afterwards.
 	if i := slices.IndexFunc(usable, func(n attachment) bool { return n.name == a.mode }); i >= 0 && project != "" {
-		return usable[i], nil
+		return usable[i], "it is the network that the Compose project names first for the container", nil
 	}
-	why := "the container is on several networks: "
+	why = "the container is on several networks: "
 	if v.inside {
 		why = "the container shares several networks with Portway: "
 	}
-	return attachment{}, &trouble{
+	return attachment{}, "", &trouble{
 		option: "network", missing: true, why: why + namesOf(usable),
 		fix: "say which one, for example KEY: " + usable[0].name,
 	}
@@ -204,21 +214,21 @@ func (v *vantage) network(a attachments, project, want string) (attachment, *tro
 
 // wanted finds the network that portway.network names, in full or as the
 // Compose project calls it.
-func (v *vantage) wanted(networks []attachment, project, want string) (attachment, *trouble) {
+func (v *vantage) wanted(networks []attachment, project, want string) (n attachment, why string, t *trouble) {
 	for _, name := range []string{want, project + "_" + want} {
 		i := slices.IndexFunc(networks, func(n attachment) bool { return n.name == name })
 		if i < 0 {
 			continue
 		}
 		if v.inside && !v.shares(networks[i]) {
-			return attachment{}, &trouble{
+			return attachment{}, "", &trouble{
 				option: "network", why: fmt.Sprintf("names %q, which Portway is not on; it is on %s", name, namesOf(v.networks)),
 				fix: "attach Portway to it: docker network connect " + name + " " + v.name,
 			}
 		}
-		return networks[i], nil
+		return networks[i], "the label says so", nil
 	}
-	return attachment{}, &trouble{
+	return attachment{}, "", &trouble{
 		option: "network", why: fmt.Sprintf("names %q, which the container is not on", want),
 		fix: "use one that it is on: " + namesOf(networks),
 	}

@@ -71,7 +71,8 @@ func TestAddress(t *testing.T) {
 			want: "172.18.0.2:9000",
 		},
 	} {
-		addr, _, trouble := c.v.address(c.a, "", c.o)
+		choice, trouble := c.v.address(c.a, "", c.o)
+		addr := choice.Address
 		if trouble != nil {
 			addr = trouble.why
 		}

@@ -42,7 +42,8 @@ type snapshot struct {
 
 	signature string // all that its labels say to Portway: equal for equal routes
 	written   *route.Written
-	routes    []route.Parsed // nil if they depend on bundles, see watcher.parse
+	settings  []route.Setting // its labels for Portway
+	routes    []route.Parsed  // nil if they depend on bundles, see watcher.parse
 
 	state     route.State
 	reason    string
@@ -112,7 +113,7 @@ func newSnapshot(r container.InspectResponse, by *rules, old *snapshot) (*snapsh
 	s.group, s.title = groupOf(s.name, labels)
 	s.state, s.reason = stateOf(r.State)
 	if old != nil && old.signature == s.signature && old.name == s.name {
-		s.written, s.routes = old.written, old.routes
+		s.written, s.routes, s.settings = old.written, old.routes, old.settings
 	} else {
 		s.read(labels, by)
 	}
@@ -133,6 +134,7 @@ func newSnapshot(r container.InspectResponse, by *rules, old *snapshot) (*snapsh
 
 // read takes in what labels say, as far as that is for us.
 func (s *snapshot) read(labels map[string]string, by *rules) {
+	s.settings = by.parser.Settings(labels)
 	if !by.only.holds(labels) {
 		s.written = &route.Written{}
 		return

@@ -18,6 +18,8 @@ type entry struct {
 	name string    // as far as is known
 	snap *snapshot // nil until it could be inspected
 
+	source *route.Source // what people are told about it; nil until it was seen
+
 	routes []route.Parsed // as its labels and the bundles that they use say
 	parsed *route.Written // what routes were made of; nil: they are to be made anew
 
@@ -142,7 +144,7 @@ func (w *watcher) drop(e *entry) {
 	if w.self == e {
 		w.self = nil
 	}
-	if e.problem != (label.Problem{}) {
+	if e.problem != (label.Problem{}) || e.source != nil {
 		w.dirty = true
 	}
 	delete(w.entries, e.id)
@@ -185,6 +187,9 @@ func (w *watcher) regroup(e *entry, old *snapshot) {
 	if key != e.group {
 		w.leave(e)
 		w.join(e, key)
+	}
+	if key == "" {
+		w.saw(e, nil)
 	}
 }
 

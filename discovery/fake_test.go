@@ -373,6 +373,42 @@ func dump(t *route.Table) string {
 	return b.String()
 }
 
+// dumpSources is what golden files have under saw.
+func dumpSources(t *route.Table) string {
+	all := slices.Clone(t.Sources())
+	slices.SortFunc(all, func(a, b *route.Source) int { return strings.Compare(a.Name, b.Name) })
+	var b strings.Builder
+	for _, s := range all {
+		fmt.Fprintf(&b, "%s %s, of %s: %s", s.Kind, s.Name, s.Service, s.State)
+		for _, text := range []string{s.Reason, s.Left} {
+			if text != "" {
+				fmt.Fprintf(&b, " (%s)", text)
+			}
+		}
+		fmt.Fprintf(&b, "\n  mode %q, exposed %v, published %q\n", s.Mode, s.Exposed, s.Published)
+		for _, n := range s.Networks {
+			fmt.Fprintf(&b, "  network %s %s, shared %v\n", n.Name, n.IP, n.Shared)
+		}
+		dumpSettings(&b, "  label", s.Settings)
+		for _, p := range s.Parts {
+			c := p.Choice
+			fmt.Fprintf(&b, "  route %q is %q: address %q, since %s; network %q; port %d, since %s\n", p.Name, p.RouteID, c.Address, c.Why, c.Network, c.Port, c.PortWhy)
+			dumpSettings(&b, "    option", p.Settings)
+		}
+	}
+	return b.String()
+}
+
+func dumpSettings(b *strings.Builder, what string, all []route.Setting) {
+	for _, s := range all {
+		value := fmt.Sprintf("%q", s.Value)
+		if s.Hidden {
+			value = "hidden"
+		}
+		fmt.Fprintf(b, "%s %s (%s) = %s %s\n", what, s.Key, s.Option, value, s.From)
+	}
+}
+
 // states gives the states of all upstreams of the route with an ID, by name.
 func states(t *route.Table, id string) map[string]route.State {
 	all := make(map[string]route.State)

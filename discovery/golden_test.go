@@ -28,6 +28,7 @@ var update = flag.Bool("update", false, "write the wanted output of golden files
 //	routes/*.yaml: static files, if any
 //	settings: lines of default, default-host and constraint, if any
 //	want: routes and problems
+//	saw: what people are told about each container and file, in cases about that
 //
 // Answers are recorded from a real engine (see record_test.go) except where the
 // comment says otherwise.
@@ -53,25 +54,29 @@ func golden(t *testing.T, file string) {
 	if strings.TrimSpace(string(a.Comment)) == "" {
 		t.Error("the case does not say why it is there")
 	}
-	got := dump(replay(t, a))
+	table := replay(t, a)
+	got := map[string]string{"want": dump(table), "saw": dumpSources(table)}
+	wanted := false
 	for i := range a.Files {
 		f := &a.Files[i]
+		text, checked := got[f.Name]
+		wanted = wanted || f.Name == "want"
 		switch {
-		case f.Name != "want":
+		case !checked:
 		case *update:
-			f.Data = []byte(got)
-			if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
-				t.Fatal(err)
-			}
-			return
-		case string(f.Data) != got:
-			t.Errorf("got:\n%swant:\n%s", got, f.Data)
-			return
-		default:
-			return
+			f.Data = []byte(text)
+		case string(f.Data) != text:
+			t.Errorf("%s: got:\n%swant:\n%s", f.Name, text, f.Data)
 		}
 	}
-	t.Error("the case has no file want")
+	if !wanted {
+		t.Error("the case has no file want")
+	}
+	if *update {
+		if err := os.WriteFile(file, txtar.Format(a), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
 }
 
 // replay gives the first table that comes of a case.

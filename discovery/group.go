@@ -56,21 +56,25 @@ func (g *group) rebuild(w *watcher) {
 	for _, e := range members {
 		w.parse(e)
 		problems = append(problems, e.snap.written.Problems...)
+		var parts []route.Part
 		for i := range e.routes {
 			parsed := &e.routes[i]
 			problems = append(problems, parsed.Problems...)
 			if parsed.Route == nil {
+				parts = append(parts, route.Part{Name: parsed.Name, Settings: parsed.Settings})
 				continue
 			}
 			if _, known := replicas[parsed.Name]; !known {
 				names = append(names, parsed.Name)
 			}
-			upstream, t := w.upstream(e, parsed)
+			upstream, choice, t := w.upstream(e, parsed)
 			if t != nil {
 				problems = append(problems, t.problem(sourceOf(e.snap.name), parsed.Name))
 			}
 			replicas[parsed.Name] = append(replicas[parsed.Name], replica{e, parsed, upstream})
+			parts = append(parts, route.Part{Name: parsed.Name, RouteID: g.routeID(parsed.Name), Settings: parsed.Settings, Upstream: upstream.ID, Choice: choice})
 		}
+		w.saw(e, parts)
 	}
 	slices.Sort(names)
 	routes := make([]*groupRoute, 0, len(names))
@@ -161,29 +165,31 @@ func (g *group) routeID(name string) string {
 }
 
 // upstream makes a replica of a container.
-func (w *watcher) upstream(e *entry, p *route.Parsed) (route.Upstream, *trouble) {
-	u := route.Upstream{Name: e.snap.name, Network: "tcp", Scheme: p.Options.Scheme}
+func (w *watcher) upstream(e *entry, p *route.Parsed) (u route.Upstream, c route.Choice, t *trouble) {
+	u = route.Upstream{Name: e.snap.name, Network: "tcp", Scheme: p.Options.Scheme}
 	u.State, u.Reason = e.state()
 	a, t := w.attachments(e)
 	if u.State == route.Stopped {
 		// It has no address, and it is too early to say what it lacks.
-		port, _ := a.port(p.Options.Port)
-		u.ID = fmt.Sprintf("%s:%d", e.id, port)
-		return u, nil
+		c.Port, c.PortWhy, _ = a.port(p.Options.Port)
+		u.ID = fmt.Sprintf("%s:%d", e.id, c.Port)
+		return u, c, nil
 	}
-	port := 0
 	if t == nil {
-		u.Address, port, t = w.vantage.address(a, e.snap.project, p.Options)
+		c, t = w.vantage.address(a, e.snap.project, p.Options)
 	}
-	u.ID = fmt.Sprintf("%s:%d", e.id, port)
-	switch {
-	case t == nil:
-	case u.State == route.Ready:
+	u.Address = c.Address
+	u.ID = fmt.Sprintf("%s:%d", e.id, c.Port)
+	if t == nil {
+		return u, c, nil
+	}
+	c.Why = t.why
+	if u.State == route.Ready {
 		u.State, u.Reason = route.Unhealthy, t.reason(p.Name)
-	case t.passing:
+	} else if t.passing {
 		t = nil
 	}
-	return u, t
+	return u, c, t
 }
 
 // attachments tells where a container can be reached: by its own networks, or

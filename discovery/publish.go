@@ -26,7 +26,7 @@ func (w *watcher) publish() {
 	if w.emitted && !w.dirty {
 		return
 	}
-	t := route.NewTable(w.routes(), w.problems())
+	t := route.NewTable(w.routes(), w.problems(), w.sources()...)
 	w.report(t)
 	w.dirty, w.emitted = false, true
 	w.emit(t)

@@ -15,6 +15,7 @@ import (
 type staticRoutes struct {
 	routes   []*route.Route
 	problems []label.Problem
+	sources  []*route.Source
 }
 
 // resolved is a static route with what came of it.
@@ -25,6 +26,7 @@ type resolved struct {
 	route     *route.Route // nil if it has never been good
 	problems  []lineProblem
 	files     []string
+	settings  []route.Setting
 }
 
 // onStatic takes in what the files say now.
@@ -51,6 +53,7 @@ func (w *watcher) serve() {
 				now.routes = append(now.routes, r.route)
 			}
 		}
+		now.sources = append(now.sources, w.sourceOfFile(file, file.source))
 		slices.SortStableFunc(problems, func(a, b lineProblem) int { return cmp.Compare(a.line, b.line) })
 		for _, p := range problems {
 			now.problems = append(now.problems, p.Problem)
@@ -73,8 +76,8 @@ func (w *watcher) resolve(source string, s *staticRoute) *resolved {
 	if old != nil && !old.stale && old.signature == s.signature && old.route != nil && len(old.problems) == 0 && !s.broken {
 		return old
 	}
-	r := &resolved{signature: s.signature, uses: s.draft.Uses}
 	parsed := w.rules.parser.Parse(&s.draft, w.bundles.lookup)
+	r := &resolved{signature: s.signature, uses: s.draft.Uses, settings: parsed.Settings}
 	r.files = parsed.Files
 	w.newFiles = w.newFiles || r.files != nil
 	for _, p := range parsed.Problems {

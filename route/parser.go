@@ -64,6 +64,7 @@ type Parsed struct {
 	Options  Options         // what is needed to find its upstreams
 	Problems []label.Problem // why it is rejected, if it is
 	Files    []string        // that its secrets were read from
+	Settings []Setting       // all that counts for it, for people
 
 	// Route has all set but ID, Name and Upstreams, which are the caller's to add.
 	// It is nil if the route is rejected: serving it could mean serving it without
@@ -121,11 +122,12 @@ func (p *Parser) Parse(d *Draft, bundle func(name string) InForce) Parsed {
 		r.Problems = append(r.Problems, d.fault)
 	}
 	r.Files = p.files(values)
+	r.Settings = p.settings(d, values, from)
 	if good && len(r.Options.Hosts) > 0 {
 		r.Route = &Route{
 			Source: d.source, Hosts: r.Options.Hosts, Path: r.Options.Path, PathKind: r.Options.PathKind,
 			Match: r.Options.Match, Priority: r.Options.Priority, HTTPS: r.Options.HTTPS, TLS: r.Options.TLS,
-			Role: r.Options.Role, Share: r.Options.Share, Middleware: middleware,
+			Role: r.Options.Role, Share: r.Options.Share, Middleware: middleware, Settings: r.Settings,
 		}
 	}
 	return r

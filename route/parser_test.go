@@ -149,7 +149,14 @@ func TestParserValues(t *testing.T) {
 			Source: "routes/nas.yaml:2", Hosts: []string{"nas.lan"}, Path: "/", HTTPS: route.Redirect,
 			Middleware: []label.Binder{&guard{Allow: []string{"10.0.0.0/8"}}},
 		},
+		Settings: []route.Setting{
+			{Key: "allow", Option: "allow", Value: "10.0.0.0/8"},
+			{Key: "host", Option: "host", Value: "nas.lan"},
+			{Key: "port", Option: "port", Value: "5000"},
+			{Key: "scheme", Option: "scheme", Value: "https"},
+		},
 	}
+	want.Route.Settings = want.Settings
 	if !reflect.DeepEqual(got, want) {
 		t.Errorf("got %+v, want %+v", got, want)
 	}

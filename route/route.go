@@ -42,6 +42,9 @@ type Route struct {
 	// route's chain; this package only carries it.
 	Middleware []label.Binder
 
+	// Settings are what was said about the route, for people.
+	Settings []Setting
+
 	// Members are the routes that share all claims of this one, in the order in which
 	// they were given to NewTable, which sets them. If there are some with Role
 	// Weight, the Role of this one is Weight too.

@@ -14,6 +14,7 @@ import (
 type Table struct {
 	routes   []*Route
 	problems []label.Problem
+	sources  []*Source
 	names    []Name
 	exact    map[string]*site // by host
 	wild     map[string]*site // by what follows "*."
@@ -27,12 +28,13 @@ type Table struct {
 // and that routes share a claim whose roles say so. A later route's lost claim
 // becomes a Problem, unless it is itself stopped; a route that lost all its
 // hosts is dropped. problems are those found before, while reading labels and
-// files.
+// files. sources are what all of it comes from, in any order.
 //
 // A route can be a member of another one for some of its hosts and hold others.
-func NewTable(routes []*Route, problems []label.Problem) *Table {
+func NewTable(routes []*Route, problems []label.Problem, sources ...*Source) *Table {
 	t := &Table{
 		problems: slices.Clone(problems),
+		sources:  sources,
 		exact:    make(map[string]*site, len(routes)),
 		wild:     make(map[string]*site),
 	}
@@ -200,3 +202,8 @@ func (t *Table) Problems() []label.Problem { return t.problems }
 // Names returns, sorted by host, the hosts that need a certificate: those of
 // routes whose HTTPS is not Off. The slice may not be changed.
 func (t *Table) Names() []Name { return t.names }
+
+// Sources returns all containers and files that the table was made of, and those
+// that have nothing in it, in no particular order. Neither the slice nor the sources
+// may be changed.
+func (t *Table) Sources() []*Source { return t.sources }
