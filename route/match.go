@@ -42,6 +42,7 @@ type line struct {
 	hasValue bool
 	value    string
 	pattern  *regexp.Regexp // instead of value
+	words    string         // all of it as in Match.criteria
 }
 
 // fitsValue tells whether a value of that name fits.
@@ -178,6 +179,7 @@ func (m *Match) line(s *label.Set, name, doc string, kind named, attrs ...label.
 			if err != nil {
 				return err
 			}
+			c.words = words
 			m.lines = append(m.lines, c)
 			m.note(name, words)
 		}

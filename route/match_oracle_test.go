@@ -297,6 +297,7 @@ func TestMatchAgainstOracle(t *testing.T) {
 		if got != want {
 			t.Fatalf("%+v goes to %s, want %s", *a, got, want)
 		}
+		agrees(t, oracleTable, a.request())
 		seen[got]++
 	}
 	for i := range specs {
@@ -323,6 +324,7 @@ func FuzzMatch(f *testing.F) {
 		if again := find(oracleTable, a.request()); again != got {
 			t.Errorf("%+v goes to %s, and then to %s", *a, got, again)
 		}
+		agrees(t, oracleTable, a.request())
 		_, err := url.ParseQuery(query)
 		// What the fronts let through, and what the oracle reads as we do.
 		simple := regexp.MustCompile(`^[ -~]*$`)
