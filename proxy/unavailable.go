@@ -15,6 +15,7 @@ import (
 // unavailable says why no replica can be asked.
 func (o *origin) unavailable(ex *exchange.Exchange, set *replicaSet) {
 	p := page{status: http.StatusServiceUnavailable, retry: 5 * time.Second}
+	ex.Unanswered = true
 	if len(set.upstreams) == 0 || len(set.ready) > 0 { // if there are some, all have retired: the end is near
 		p.why = "Nothing runs behind this site at the moment."
 		o.server.fail(ex, p, errors.New("the route has no upstream"))
@@ -85,6 +86,7 @@ func (o *origin) failed(ex *exchange.Exchange, name string, err error) balance.O
 	default:
 		p.why = "The site broke off without a proper answer."
 	}
+	ex.Unanswered = outcome == balance.Bad && !errors.Is(err, upstream.ErrBusy)
 	o.server.fail(ex, p, errWith{name, err})
 	return outcome
 }

@@ -19,6 +19,7 @@ import (
 //	<- 200 | Name: value | ...         what the origin answers: content 1, 2, 3...
 //	=> 200 1 | Name: value | -Name     what the client gets: content 1
 //
+// "<- nothing" has the origin hang up until it is to answer again; that is not counted.
 // Without "<-" the request must not reach the origin. "{+60}" is the time in 60 s.
 // Of a field with "*" in its value only what is before that counts.
 func run(t *testing.T, s *served, origin *script, path, text string) {
@@ -39,6 +40,9 @@ func run(t *testing.T, s *served, origin *script, path, text string) {
 			wanted = parts
 		case strings.HasPrefix(line, "<- "):
 			at, _, _ := strings.Cut(target, "?")
+			if origin.hangUp(at, line == "<- nothing"); line == "<- nothing" {
+				continue
+			}
 			answers[at]++
 			origin.add(at, parseAnswer(t, parts, answers[at]))
 		case strings.HasPrefix(line, "=> "):

@@ -113,7 +113,9 @@ func (h *handler) lead(ex *exchange.Exchange, a *asked, stored *object, fl *flig
 		return
 	}
 	defer f.unpin()
-	how += outcome("; fwd-status=" + strconv.Itoa(f.status))
+	if f.status != 0 {
+		how += outcome("; fwd-status=" + strconv.Itoa(f.status))
+	}
 	if f.kept {
 		how += "; stored"
 	}
@@ -174,7 +176,7 @@ type fetching struct {
 	special bool // as that client has asked, with its conditions
 
 	// What has come of it:
-	status int
+	status int    // of the origin's answer; 0: there was none
 	stale  bool   // the object is the old one, since the origin failed
 	kept   bool   // it is being stored
 	purges uint64 // those that there were at the beginning
@@ -207,7 +209,9 @@ func (f *fetching) run(sub *exchange.Exchange, front exchange.Front) (*object, *
 	f.next.Serve(sub)
 	sub.Front = nil
 	p := &sub.Response
-	f.status = p.Status
+	if !sub.Unanswered {
+		f.status = p.Status
+	}
 	landed = true
 	var o *object
 	switch {
@@ -217,8 +221,7 @@ func (f *fetching) run(sub *exchange.Exchange, front exchange.Front) (*object, *
 		}
 		o = f.updated(f.stored, &p.Fields, begun)
 		c.flights.commit(f.flight, func() { c.memory.replace(f.flight.key, f.stored, o) })
-	case f.stored != nil && policy.IsError(p.Status) &&
-		policy.OnError(f.control, &f.stored.control, f.stored.fresh.Lifetime, f.stored.age(begun), f.opts.staleIfError):
+	case f.stored != nil && f.standsIn(sub, f.control, f.stored, begun):
 		o, f.stale = f.stored, true
 	default:
 		if o = f.keep(sub, begun); o != nil {

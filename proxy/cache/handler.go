@@ -2,6 +2,7 @@ package cache
 
 import (
 	"net/http"
+	"strconv"
 	"time"
 
 	"portway/proxy/cache/policy"
@@ -130,6 +131,14 @@ func (h *handler) notCached(ex *exchange.Exchange) {
 func (h *handler) forwardHead(ex *exchange.Exchange, a asked, stored *object, how outcome) {
 	begun := h.cache.now()
 	h.next.Serve(ex)
+	if stored != nil && h.standsIn(ex, &a.control, stored, begun) {
+		if !ex.Unanswered {
+			how += outcome("; fwd-status=" + strconv.Itoa(ex.Response.Status))
+		}
+		ex.Response.Clear()
+		h.answer(ex, stored, how, true, false, h.cache.now())
+		return
+	}
 	if p := &ex.Response; stored != nil && p.Status == http.StatusOK && stored.status == http.StatusOK && stored.content.complete.Load() {
 		var next *object
 		if policy.SameValidator(&stored.fields, &p.Fields) && (p.Length < 0 || p.Length == stored.content.size) {
@@ -138,6 +147,20 @@ func (h *handler) forwardHead(ex *exchange.Exchange, a asked, stored *object, ho
 		h.cache.memory.replace(string(a.key), stored, next)
 	}
 	h.tell(ex, how)
+}
+
+// standsIn tells whether what is stored may be used although it is stale, in place of
+// what ex has brought: an error of the origin, or nothing at all, as when a cache is
+// disconnected (RFC 9111 section 4.2.4).
+func (h *handler) standsIn(ex *exchange.Exchange, q *policy.RequestControl, stored *object, begun time.Time) bool {
+	allowed := h.opts.staleIfError
+	switch {
+	case ex.Unanswered:
+		allowed = max(allowed, h.opts.staleIfDown)
+	case !policy.IsError(ex.Response.Status):
+		return false
+	}
+	return policy.OnError(q, &stored.control, stored.fresh.Lifetime, stored.age(begun), allowed)
 }
 
 // updated makes what is stored up to date by a response that has its fields, but no

@@ -7,6 +7,8 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/http/httptrace"
+	"net/textproto"
 	"strconv"
 	"strings"
 	"sync"
@@ -93,6 +95,12 @@ func serveAt(t testing.TB, origin string, cfg cache.Config, options ...string) *
 // do sends a request and reads the answer.
 func (s *served) do(t testing.TB, method, path string, fields ...string) (*http.Response, string) {
 	t.Helper()
+	return s.doTraced(t, nil, method, path, fields...)
+}
+
+// doTraced is do that notes the statuses of interim responses, unless interim is nil.
+func (s *served) doTraced(t testing.TB, interim *string, method, path string, fields ...string) (*http.Response, string) {
+	t.Helper()
 	r, err := http.NewRequest(method, "http://cache.test"+path, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -100,6 +108,14 @@ func (s *served) do(t testing.TB, method, path string, fields ...string) (*http.
 	for _, f := range fields {
 		name, value, _ := strings.Cut(f, ": ")
 		r.Header.Add(name, value)
+	}
+	if interim != nil {
+		r = r.WithContext(httptrace.WithClientTrace(r.Context(), &httptrace.ClientTrace{
+			Got1xxResponse: func(code int, _ textproto.MIMEHeader) error {
+				*interim = strings.TrimSpace(*interim + " " + strconv.Itoa(code))
+				return nil
+			},
+		}))
 	}
 	resp, err := s.client.Do(r)
 	if err != nil {
@@ -119,6 +135,7 @@ type script struct {
 	mu      sync.Mutex
 	answers map[string][]answer
 	asked   map[string][]*http.Request
+	mute    map[string]bool // paths whose requests get no answer
 }
 
 // answer is one answer of the origin.
@@ -131,7 +148,14 @@ type answer struct {
 }
 
 func newScript() *script {
-	return &script{answers: map[string][]answer{}, asked: map[string][]*http.Request{}}
+	return &script{answers: map[string][]answer{}, asked: map[string][]*http.Request{}, mute: map[string]bool{}}
+}
+
+// hangUp tells whether requests to path get no answer from now on.
+func (s *script) hangUp(path string, mute bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mute[path] = mute
 }
 
 // add gives the answers for requests to path, in turn.
@@ -151,6 +175,10 @@ func (s *script) requests(path string) []*http.Request {
 func (s *script) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	s.mu.Lock()
 	path := r.URL.Path
+	if s.mute[path] {
+		s.mu.Unlock()
+		panic(http.ErrAbortHandler)
+	}
 	n := len(s.asked[path])
 	s.asked[path] = append(s.asked[path], r)
 	if n >= len(s.answers[path]) {

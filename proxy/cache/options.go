@@ -15,6 +15,7 @@ type Options struct {
 	on           bool
 	ttl          time.Duration
 	staleIfError time.Duration
+	staleIfDown  time.Duration
 	maxObject    int64
 	methods      []string // those that are answered from the cache
 	ignoreCookie bool     // store responses with Set-Cookie, without that field
@@ -41,6 +42,8 @@ func (o *Options) Labels(s *label.Set) {
 		"How long answers are fresh that do not say it. Without it, that is a tenth of the time since their Last-Modified.", needs, label.Example("5m"))
 	s.Duration(&o.staleIfError, "cache.stale-if-error", 0,
 		"How long after that an answer may still be used while the application fails, if the answer does not say it.", needs, label.Example("1h"))
+	s.Duration(&o.staleIfDown, "cache.stale-if-down", time.Minute,
+		"How long after that an answer may still be used while the application cannot be reached or gives no answer at all, if the answer does not say it; 0s: not at all.", needs, label.Example("10m"))
 	s.Size(&o.maxObject, "cache.max-object", 16<<20,
 		"Larger contents are not kept.", needs, label.Example("64MiB"))
 	o.methods = []string{http.MethodGet, http.MethodHead}

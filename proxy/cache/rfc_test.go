@@ -332,6 +332,69 @@ var cases = []struct{ name, text string }{
 		-> GET | If-None-Match: "a"
 		<- 304
 		=> 200 1`},
+	{"stale while the origin is not there (4.2.4)", `
+		GET
+		<- 200 | Cache-Control: max-age=100 | Age: 110 | ETag: "a"
+		=> 200 1
+		GET
+		<- nothing
+		=> 200 1 | Age: 110 | Cache-Status: Portway; fwd=stale; ttl=*
+		HEAD
+		<- nothing
+		=> 200 | Age: 110 | Content-Length: 9 | content: 
+		GET | Cache-Control: no-cache
+		=> 502
+		GET
+		<- 503
+		=> 503 2`},
+	{"stale while the origin is not there, but not for longer than a minute", `
+		GET
+		<- 200 | Cache-Control: max-age=100 | Age: 200 | ETag: "a"
+		=> 200 1
+		GET
+		<- nothing
+		=> 502`},
+	{"stale-if-error while the origin is not there", `
+		GET
+		<- 200 | Cache-Control: max-age=100, stale-if-error=1000 | Age: 200 | ETag: "a"
+		=> 200 1
+		GET
+		<- nothing
+		=> 200 1
+		GET
+		<- 500
+		=> 200 1`},
+	{"what forbids stale answers while the origin is not there", `
+		GET /a
+		<- 200 | Cache-Control: max-age=100, must-revalidate | Age: 110 | ETag: "a"
+		=> 200 1
+		GET /a
+		<- nothing
+		=> 502
+		GET /b
+		<- 200 | Cache-Control: max-age=100, proxy-revalidate | Age: 110 | ETag: "a"
+		=> 200 1
+		GET /b
+		<- nothing
+		=> 502
+		GET /c
+		<- 200 | Cache-Control: max-age=100, no-cache | Age: 110 | ETag: "a"
+		=> 200 1
+		GET /c
+		<- nothing
+		=> 502
+		GET /d
+		<- 200 | Cache-Control: max-age=100, s-maxage=100 | Age: 110 | ETag: "a"
+		=> 200 1
+		GET /d
+		<- nothing
+		=> 502
+		GET /e
+		<- 200 | Cache-Control: max-age=100, stale-if-error=0 | Age: 110 | ETag: "a"
+		=> 200 1
+		GET /e
+		<- nothing
+		=> 502`},
 	{"must-revalidate and errors", `
 		GET
 		<- 200 | Cache-Control: max-age=100, stale-if-error=60, must-revalidate | Age: 150

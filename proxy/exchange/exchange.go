@@ -205,6 +205,9 @@ type Exchange struct {
 	// who the visitor is. What caches may do with the answer is then as with a field
 	// Authorization (RFC 9111 section 3.5).
 	Identified bool
+	// Unanswered says that the response is our own, since no origin could be reached, or
+	// none has given an answer.
+	Unanswered bool
 
 	// Memory is for whoever needs bytes as long as the exchange lives: append to
 	// it and slice the result. Growth leaves earlier slices valid.
@@ -412,7 +415,7 @@ func (ex *Exchange) reset() {
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
 	ex.Conn, ex.Front, ex.RouteName, ex.Failure = nil, nil, "", nil
 	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
-	ex.hasID, ex.finished, ex.Identified = false, false, false
+	ex.hasID, ex.finished, ex.Identified, ex.Unanswered = false, false, false, false
 	clear(ex.done)
 	ex.done = ex.done[:0]
 	ex.canceled, ex.aborter, ex.ctx, ex.cancel = nil, nil, nil, nil
