@@ -3,19 +3,26 @@
 package certs
 
 import (
+	"crypto/sha256"
+	"crypto/tls"
+	"encoding/hex"
 	"log/slog"
 	"time"
 )
 
 // Config is the policy for all names.
 type Config struct {
-	Storage   string // folder, created with mode 0700
-	Directory string // ACME directory URL; empty: Let's Encrypt's production
-	Roots     string // PEM file of roots to trust when speaking to Directory; empty: the system's
-	Email     string // contact address; may be empty
-	HTTPPort  int    // where HTTP-01 arrives, as mapped in here; 0: 80; negative: it does not, so that it is not tried
-	TLSPort   int    // where TLS-ALPN-01 arrives; 0: 443; negative: as above
-	Internal  bool   // every name from the internal CA, public ones too
+	Storage   string   // folder, created with mode 0700
+	CAs       []CA     // beside those that are known by name, or in place of one of them
+	Use       []string // CAs to ask, in order, by name or URL; empty: Directory if given, else Let's Encrypt and, with an Email, ZeroSSL
+	Directory string   // ACME directory URL of the one CA to use
+	Roots     string   // PEM file of roots to trust when speaking to CAs; empty: the system's
+	Email     string   // contact address; may be empty
+	KeyType   string   // as in Wishes; empty: ec256
+	ReuseKeys bool     // a renewed certificate has the key of the one before
+	HTTPPort  int      // where HTTP-01 arrives, as mapped in here; 0: 80; negative: it does not, so that it is not tried
+	TLSPort   int      // where TLS-ALPN-01 arrives; 0: 443; negative: as above
+	Internal  bool     // every name from the internal CA, public ones too, unless its wishes say otherwise
 	Logger    *slog.Logger
 }
 
@@ -47,11 +54,30 @@ const (
 
 // Status is what is known about one name.
 type Status struct {
-	Name      string
-	State     State
-	Issuer    string    // "internal" or the CA's directory host
-	NotAfter  time.Time // of the certificate that is served; zero if there is none
+	Name   string
+	State  State
+	Issuer string // name of the CA: "internal", as in Config, or the host of a directory given by URL
+
+	// Of the certificate that is served; zero if there is none.
+	NotBefore, NotAfter time.Time
+	NextRenewal         time.Time
+	Serial              string // hexadecimal
+	Fingerprint         string // SHA-256, hexadecimal
+	KeyType             string // ec256, ec384, rsa2048, rsa4096
+	Profile             string // that was asked for; may be empty
+
 	LastError string    // the CA's own words, and what to do
 	NextTry   time.Time // zero if none is planned
 	Attempts  int       // failed tries in a row
+}
+
+// statusOf is the status of a name whose certificate is cert.
+func statusOf(name string, cert *tls.Certificate) Status {
+	sum := sha256.Sum256(cert.Leaf.Raw)
+	return Status{
+		Name: name, State: Valid,
+		NotBefore: cert.Leaf.NotBefore, NotAfter: cert.Leaf.NotAfter,
+		Serial: cert.Leaf.SerialNumber.Text(16), Fingerprint: hex.EncodeToString(sum[:]),
+		KeyType: keyTypeOf(cert),
+	}
 }

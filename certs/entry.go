@@ -18,18 +18,22 @@ type entry struct {
 	name   string
 	kind   kind
 	wishes Wishes
+	chain  []*candidate       // the CAs that may be asked; of its keeper once that runs
 	cancel context.CancelFunc // ends the goroutine; set when that starts
 
 	status atomic.Pointer[Status]
-	loaded chan struct{} // closed once the storage was looked at
-	leaf   localca.Leaf  // by the internal CA: the certificate, or the temporary one
+	cert   atomic.Pointer[tls.Certificate] // by an ACME CA; nil if there is none
+	loaded chan struct{}                   // closed once the storage was looked at
+	force  atomic.Bool                     // another certificate is wanted, though this one is good
+	wake   chan struct{}                   // ends the goroutine's sleep
+	leaf   localca.Leaf                    // by the internal CA: the certificate, or the temporary one
 
 	mu    sync.Mutex
 	hosts map[string]*localca.Leaf // below a wildcard that clients do not accept
 }
 
 func newEntry(name string, k kind, wishes Wishes, issuer, reason string) *entry {
-	e := &entry{name: name, kind: k, wishes: wishes, loaded: make(chan struct{})}
+	e := &entry{name: name, kind: k, wishes: wishes, loaded: make(chan struct{}), wake: make(chan struct{}, 1)}
 	s := Status{Name: name, State: Pending, Issuer: issuer}
 	if k == refused {
 		s.State, s.LastError = Failed, reason
@@ -39,6 +43,20 @@ func newEntry(name string, k kind, wishes Wishes, issuer, reason string) *entry 
 	}
 	e.status.Store(&s)
 	return e
+}
+
+// inherit takes over from the entry that stood for the same name with other wishes:
+// what it serves is served until there is something better.
+func (e *entry) inherit(old *entry) {
+	if e.kind != public {
+		return
+	}
+	if cert := old.cert.Load(); cert != nil {
+		e.cert.Store(cert)
+		s := *old.status.Load()
+		s.LastError, s.NextTry, s.Attempts = "", time.Time{}, 0
+		e.status.Store(&s)
+	}
 }
 
 // current returns the status as of now.
@@ -55,6 +73,28 @@ func (e *entry) update(change func(*Status)) {
 	s := *e.status.Load()
 	change(&s)
 	e.status.Store(&s)
+}
+
+// sleep tells whether there is something to do: because it is time, or because
+// somebody asked.
+func (e *entry) sleep(ctx context.Context, until time.Time) bool {
+	timer := time.NewTimer(time.Until(until))
+	defer timer.Stop()
+	select {
+	case <-timer.C:
+	case <-e.wake:
+	case <-ctx.Done():
+	}
+	return ctx.Err() == nil
+}
+
+// renew asks the entry's goroutine for another certificate.
+func (e *entry) renew() {
+	e.force.Store(true)
+	select {
+	case e.wake <- struct{}{}:
+	default: // it is awake already
+	}
 }
 
 // maxHosts bounds what clients can make Portway remember below one wildcard.

@@ -18,6 +18,9 @@ import (
 type failure struct {
 	reason string        // the CA's own words, and what to do
 	wait   time.Duration // what the CA asked for; 0: nothing
+
+	elsewhere bool // another CA may do better
+	ill       bool // the CA itself does not work at the moment
 }
 
 // explain makes a failure of the error that t ended with. directory is the
@@ -31,11 +34,14 @@ func (t *try) explain(err error, s storage, directory string) failure {
 	case t.storageErr != nil:
 		f.reason = capital(s.explain(t.storageErr).Error())
 	case errors.As(err, &problem):
+		f.elsewhere = len(t.challenges) == 0 // else the other CA would look at the same DNS and ports
+		f.ill = problem.Type == acme.ProblemTypeServerInternal || problem.Status >= 500
 		if problem.Type == acme.ProblemTypeRateLimited && f.wait == 0 {
 			f.wait = unnamedWait
 		}
 		f.reason = sentence(t.said(problem)) + " " + problemAdvice(problem.Type, t.name)
 	default:
+		f.elsewhere, f.ill = true, unreachable(err)
 		f.reason = sentence(strip(err, t.name)) + " " + errorAdvice(err, directory)
 	}
 	f.reason = strings.TrimSpace(f.reason)
@@ -77,7 +83,9 @@ func problemAdvice(kind, name string) string {
 	case "rejectedIdentifier", "unsupportedIdentifier":
 		return "This CA does not certify " + name + ": use another name, or another CA."
 	case "externalAccountRequired":
-		return "This CA wants an account that is registered with it beforehand, which Portway does not support yet: use another CA."
+		return "This CA wants an account that is bound to one you have there already: give Portway the key id and the key (EAB) that the CA shows you, or use another CA."
+	case "invalidProfile":
+		return "The CA has no such profile, or not for this account: see its documentation, or leave the profile out."
 	case "invalidContact", "unsupportedContact":
 		return "Check the e-mail address that Portway gives to the CA."
 	case "userActionRequired":
@@ -111,6 +119,15 @@ func errorAdvice(err error, directory string) string {
 	default:
 		return ""
 	}
+}
+
+// unreachable tells whether err means that the CA could not be spoken to.
+func unreachable(err error) bool {
+	var (
+		u  *url.Error
+		op *net.OpError
+	)
+	return errors.As(err, &u) || errors.As(err, &op) || strings.Contains(err.Error(), "provisioning client")
 }
 
 // strip takes from an error of certmagic what the reader knows.

@@ -71,7 +71,7 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	}
 	r.LastTry, r.NextTry = r.LastTry.Add(-time.Hour), time.Now()
 	m, _, _ = obtain(t, p, f, folder, slow)
-	if err := m.authority.ledger.save(context.Background(), r); err != nil {
+	if err := m.only(t).ledger.save(context.Background(), r); err != nil {
 		t.Fatal(err)
 	}
 	m.SetNames(plain("bad.example.com"))

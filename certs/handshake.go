@@ -5,7 +5,9 @@ import (
 	"crypto/tls"
 	"net"
 	"net/http"
+	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/caddyserver/certmagic"
@@ -27,21 +29,53 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		return m.withoutName(all, hello)
 	}
 	host := normalize(hello.ServerName)
+	asksChallenge := slices.Equal(hello.SupportedProtos, []string{acmez.ACMETLS1Protocol})
+	if asksChallenge {
+		host = reversedAddress(host)
+	}
 	e := all.find(host)
 	if e == nil {
 		return nil, nil
 	}
-	if m.authority == nil || e.kind != public {
+	if asksChallenge && e.kind == public {
+		return m.magic.GetCertificate(hello)
+	}
+	return m.certificate(hello, e, host)
+}
+
+// certificate is the best that there is for e.
+func (m *Manager) certificate(hello *tls.ClientHelloInfo, e *entry, host string) (*tls.Certificate, error) {
+	if e.kind != public {
 		return e.internalCert(m.ca, host)
 	}
-	if slices.Equal(hello.SupportedProtos, []string{acmez.ACMETLS1Protocol}) {
-		return m.authority.magic.GetCertificate(hello)
+	if cert := e.cert.Load(); cert != nil {
+		return cert, nil
 	}
 	awaitLoad(hello.Context(), e)
-	if cert := m.cached(hello, host); cert != nil {
+	if cert := e.cert.Load(); cert != nil {
 		return cert, nil
 	}
 	return e.internalCert(m.ca, host)
+}
+
+// reversedAddress gives the IP address that a TLS-ALPN-01 challenge names in the
+// form of reverse DNS (RFC 8738 section 6), and other names as they are.
+func reversedAddress(host string) string {
+	if bare, ok := strings.CutSuffix(host, ".in-addr.arpa"); ok {
+		parts := strings.Split(bare, ".")
+		slices.Reverse(parts)
+		return normalize(strings.Join(parts, "."))
+	}
+	if bare, ok := strings.CutSuffix(host, ".ip6.arpa"); ok {
+		digits := []byte(strings.ReplaceAll(bare, ".", ""))
+		slices.Reverse(digits)
+		var groups []string
+		for group := range slices.Chunk(digits, 4) {
+			groups = append(groups, string(group))
+		}
+		return normalize(strings.Join(groups, ":"))
+	}
+	return host
 }
 
 // withoutName serves clients that connect to an IP address: they send no name
@@ -53,25 +87,35 @@ func (m *Manager) withoutName(all *names, hello *tls.ClientHelloInfo) (*tls.Cert
 	if hello.Conn != nil {
 		if host, _, err := net.SplitHostPort(hello.Conn.LocalAddr().String()); err == nil {
 			if e := all.find(normalize(host)); e != nil {
-				return e.internalCert(m.ca, e.name)
+				return m.certificate(hello, e, e.name)
 			}
+		}
+		if e := m.onlyPublic(all); e != nil && fromOutside(hello.Conn.RemoteAddr()) {
+			return m.certificate(hello, e, e.name)
 		}
 	}
 	// Behind a port mapping our own address is not the one the client used.
 	return m.ca.Certify(all.ipLeaf, all.ips...)
 }
 
-// cached returns certmagic's certificate for host, or nil.
-func (m *Manager) cached(hello *tls.ClientHelloInfo, host string) *tls.Certificate {
-	choices := m.cache.AllMatchingCertificates(host)
-	if len(choices) == 0 {
-		return nil
+// onlyPublic returns the entry of the one public address that is to be certified;
+// nil if there are several, or none.
+func (m *Manager) onlyPublic(all *names) *entry {
+	var only *entry
+	for _, ip := range all.ips {
+		if e := all.exact[ip]; e.kind == public {
+			if only != nil {
+				return nil
+			}
+			only = e
+		}
 	}
-	cert, err := certmagic.DefaultCertificateSelector(hello, choices)
-	if err != nil {
-		return nil
-	}
-	return &cert.Certificate
+	return only
+}
+
+func fromOutside(remote net.Addr) bool {
+	addr, err := netip.ParseAddrPort(remote.String())
+	return err == nil && publicAddress(addr.Addr().Unmap())
 }
 
 func awaitLoad(ctx context.Context, e *entry) {

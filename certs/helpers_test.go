@@ -189,7 +189,7 @@ func newFakeCA(t *testing.T, lifetime time.Duration) *fakeCA {
 	return &fakeCA{key: "fake", lifetime: lifetime, root: root, signs: key, orders: make(map[string][]time.Time)}
 }
 
-func (f *fakeCA) issuer(*zap.Logger) certmagic.Issuer { return f }
+func (f *fakeCA) issuer(string, *zap.Logger) certmagic.Issuer { return f }
 
 func (f *fakeCA) IssuerKey() string { return f.key }
 
@@ -246,4 +246,13 @@ func remove(t *testing.T, file string) {
 	if err := os.Remove(file); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// only returns the CA that m uses.
+func (m *Manager) only(t *testing.T) *authority {
+	t.Helper()
+	if len(m.use) != 1 {
+		t.Fatalf("CAs in use: %v", m.use)
+	}
+	return m.authorities[m.use[0]]
 }

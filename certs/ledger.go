@@ -42,6 +42,9 @@ type record struct {
 	LastTry  time.Time `json:"last_try"`
 	NextTry  time.Time `json:"next_try"`
 	Error    string    `json:"error"`
+
+	NotBefore time.Time `json:"not_before,omitzero"` // when the CA wants the next try at the earliest, if it said so
+	Elsewhere bool      `json:"elsewhere,omitempty"` // another CA may do better
 }
 
 // begun is the record while a try is under way. It stands if Portway is killed
@@ -52,14 +55,18 @@ func (r record) begun(now time.Time, b backoff) record {
 	r.LastTry = now
 	r.NextTry = now.Add(b.delay(r.Attempts) / 12)
 	r.Error = "The last try did not finish, since Portway stopped meanwhile."
+	r.NotBefore, r.Elsewhere = time.Time{}, false
 	return r
 }
 
 // failed is the record after the begun try failed. wait is what the CA asked
 // for, or 0.
 func (r record) failed(now time.Time, b backoff, wait time.Duration, reason string) record {
-	wait = max(b.delay(r.Attempts), min(wait, longestWait))
-	r.NextTry = now.Add(wait)
+	wait = min(wait, longestWait)
+	if wait > 0 {
+		r.NotBefore = now.Add(wait)
+	}
+	r.NextTry = now.Add(max(b.delay(r.Attempts), wait))
 	r.Error = reason
 	return r
 }

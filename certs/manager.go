@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"log/slog"
@@ -23,10 +22,15 @@ type Manager struct {
 	timing       timing
 	storage      storage
 	ca           *localca.CA
-	authority    *authority                                    // nil if every name is internal
+	authorities  map[string]*authority // all CAs by name
+	use          []string              // those that names without a wish are certified by, in order
+	keyType      string                // as in Wishes
+	reuseKeys    bool
+	magic        *certmagic.Config                             // answers challenges of all authorities
 	challenge    func(http.ResponseWriter, *http.Request) bool // answers HTTP-01; nil if nothing does
-	cache        *certmagic.Cache                              // what authority obtained
+	cache        *certmagic.Cache                              // which certmagic needs; certificates are in entries
 	fresh, again chan struct{}                                 // slots of tries
+	asking       chan struct{}                                 // slots of questions about renewals
 
 	names atomic.Pointer[names]
 
@@ -62,9 +66,9 @@ func New(cfg Config) (*Manager, error) {
 	return newManager(cfg, defaultTiming(), nil)
 }
 
-// newManager is New with other timing, and another issuer than ACME if it is
-// not nil.
-func newManager(cfg Config, t timing, issuer func(*zap.Logger) certmagic.Issuer) (*Manager, error) {
+// newManager is New with other timing, and other issuers than ACME if issuer is
+// not nil. It is given the name of a CA.
+func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) certmagic.Issuer) (*Manager, error) {
 	store, err := openStorage(cfg.Storage)
 	if err != nil {
 		return nil, err
@@ -76,70 +80,19 @@ func newManager(cfg Config, t timing, issuer func(*zap.Logger) certmagic.Issuer)
 		ca:      localca.New(localca.Config{Folder: filepath.Join(store.Path, "internal-ca"), Unbounded: cfg.Internal, Logger: cfg.Logger}),
 		fresh:   make(chan struct{}, t.fresh),
 		again:   make(chan struct{}, t.again),
+		asking:  make(chan struct{}, 4),
+
+		keyType:   cfg.KeyType,
+		reuseKeys: cfg.ReuseKeys,
 	}
 	m.names.Store(newNames(nil, nil))
-	if cfg.Internal {
-		return m, nil
-	}
-	if err := m.useAuthority(cfg, issuer); err != nil {
+	if err := m.useAuthorities(cfg, issuer); err != nil {
 		if m.cache != nil {
 			m.cache.Stop()
 		}
 		return nil, err
 	}
 	return m, nil
-}
-
-func (m *Manager) useAuthority(cfg Config, issuer func(*zap.Logger) certmagic.Issuer) error {
-	directory, err := parseDirectory(cmp.Or(cfg.Directory, certmagic.LetsEncryptProductionCA))
-	if err != nil {
-		return err
-	}
-	logger := newLogger(m.log, nil)
-	// certmagic's cache would renew by its own schedule, which is not ours: ours
-	// outlasts restarts and is visible in Status. It leaves certificates alone
-	// whose Config has OnDemand.
-	var idle atomic.Pointer[certmagic.Config]
-	m.cache = certmagic.NewCache(certmagic.CacheOptions{
-		GetConfigForCert:   func(certmagic.Certificate) (*certmagic.Config, error) { return idle.Load(), nil },
-		RenewCheckInterval: m.timing.check,
-		Logger:             logger,
-	})
-	settings := certmagic.Config{
-		Storage: m.storage,
-		Logger:  logger,
-		// Let's Encrypt has no OCSP any more; elsewhere a slow responder would
-		// delay the start.
-		OCSP: certmagic.OCSPConfig{DisableStapling: true},
-	}
-	magic := certmagic.New(m.cache, settings)
-	settings.OnDemand = &certmagic.OnDemandConfig{
-		DecisionFunc: func(context.Context, string) error { return errors.New("not on demand") },
-	}
-	idle.Store(certmagic.New(m.cache, settings))
-
-	if issuer == nil {
-		template, err := newACME(cfg, directory.String(), magic)
-		if err != nil {
-			return err
-		}
-		m.challenge = template.HandleHTTPChallenge
-		issuer = func(log *zap.Logger) certmagic.Issuer {
-			one := *template
-			one.Logger = log
-			return &one
-		}
-	}
-	first := issuer(logger)
-	magic.Issuers = []certmagic.Issuer{first}
-	m.authority = &authority{
-		magic:     magic,
-		host:      directory.Host,
-		directory: directory.String(),
-		ledger:    ledger{storage: m.storage, issuer: first.IssuerKey()},
-		issuer:    issuer,
-	}
-	return nil
 }
 
 // Run does the work until ctx is done. It may be called once.
@@ -160,9 +113,7 @@ func (m *Manager) Run(ctx context.Context) error {
 	m.ended = true
 	m.mu.Unlock()
 	m.workers.Wait()
-	if m.cache != nil {
-		m.cache.Stop()
-	}
+	m.cache.Stop()
 	return nil
 }
 
@@ -187,21 +138,20 @@ func (m *Manager) SetNames(list []Name) {
 		}
 		wanted[name] = e
 	}
-	var gone []certmagic.SubjectIssuer
 	for _, e := range old.all() {
-		if wanted[e.name] == e {
+		switch now := wanted[e.name]; now {
+		case e:
 			continue
+		case nil:
+			m.log.Debug("The certificate is not needed any more.", "name", e.name)
+		default:
+			now.inherit(e)
 		}
-		m.log.Debug("The certificate is not needed any more.", "name", e.name)
-		gone = append(gone, certmagic.SubjectIssuer{Subject: e.name})
 		if e.cancel != nil {
 			e.cancel()
 		}
 	}
 	m.names.Store(newNames(wanted, old))
-	if m.cache != nil {
-		m.cache.RemoveManaged(gone)
-	}
 	if m.running != nil {
 		for _, e := range added {
 			m.start(e)
@@ -210,15 +160,21 @@ func (m *Manager) SetNames(list []Name) {
 }
 
 func (m *Manager) newEntry(name string, wishes Wishes) *entry {
-	k, reason := classify(name, m.authority == nil)
+	chain, err := m.chain(name, wishes)
+	k, reason := classify(name, err == nil && len(chain) == 0)
+	if k != internal && err != nil {
+		k, reason = refused, sentence(err.Error())
+	}
 	if k == refused {
 		m.log.Warn("No certificate can be obtained.", "name", name, "reason", reason)
 	}
-	issuer := "internal"
-	if k != internal {
-		issuer = m.authority.host
+	issuer := InternalCA
+	if k != internal && len(chain) > 0 {
+		issuer = chain[0].Name
 	}
-	return newEntry(name, k, wishes, issuer, reason)
+	e := newEntry(name, k, wishes, issuer, reason)
+	e.chain = chain
+	return e
 }
 
 // start begins to look after e. The caller holds m.mu.
@@ -230,7 +186,7 @@ func (m *Manager) start(e *entry) {
 	ctx, e.cancel = context.WithCancel(m.running)
 	switch e.kind {
 	case public:
-		k := &keeper{Manager: m, authority: m.authority, entry: e}
+		k := &keeper{Manager: m, entry: e, chain: e.chain}
 		m.workers.Go(func() { k.run(ctx) })
 	case internal:
 		m.workers.Go(func() { m.keepInternal(ctx, e) })
@@ -253,24 +209,16 @@ func (m *Manager) keepInternal(ctx context.Context, e *entry) {
 		} else {
 			next = localca.RenewalTime(cert.Leaf)
 			e.update(func(s *Status) {
-				*s = Status{Name: s.Name, Issuer: s.Issuer, State: Valid, NotAfter: cert.Leaf.NotAfter}
+				*s = statusOf(s.Name, cert)
+				s.Issuer, s.NextRenewal = InternalCA, next
 			})
 		}
-		if !sleepUntil(ctx, next) {
+		if !e.sleep(ctx, next) {
 			return
 		}
-	}
-}
-
-// sleepUntil tells whether it slept to the end.
-func sleepUntil(ctx context.Context, t time.Time) bool {
-	timer := time.NewTimer(time.Until(t))
-	defer timer.Stop()
-	select {
-	case <-timer.C:
-		return ctx.Err() == nil
-	case <-ctx.Done():
-		return false
+		if e.force.Swap(false) {
+			e.leaf.Drop()
+		}
 	}
 }
 

@@ -12,7 +12,7 @@ import (
 type kind int
 
 const (
-	public   kind = iota // the ACME CA
+	public   kind = iota // ACME CAs
 	internal             // the internal CA
 	refused              // nobody yet, for a reason that the user is told
 )
@@ -21,8 +21,16 @@ const (
 // for refused names only.
 func classify(name string, internalOnly bool) (k kind, reason string) {
 	base, wildcard := strings.CutPrefix(name, "*.")
+	addr, err := netip.ParseAddr(name)
 	switch {
-	case internalOnly, isIP(name), !strings.Contains(base, "."), localca.PrivateSuffix(base):
+	case internalOnly:
+		return internal, ""
+	case err == nil:
+		if publicAddress(addr) {
+			return public, ""
+		}
+		return internal, ""
+	case !strings.Contains(base, "."), localca.PrivateSuffix(base):
 		return internal, ""
 	case wildcard:
 		return refused, "A public certificate for " + name + " needs the DNS-01 challenge, which Portway does not have yet." +
@@ -33,6 +41,23 @@ func classify(name string, internalOnly bool) (k kind, reason string) {
 	default:
 		return public, ""
 	}
+}
+
+// publicAddress tells whether a CA on the internet could reach addr.
+func publicAddress(addr netip.Addr) bool {
+	if !addr.IsGlobalUnicast() || addr.IsPrivate() {
+		return false
+	}
+	// Shared by providers (RFC 6598), for documentation (RFC 5737, 3849) and
+	// benchmarks (RFC 2544).
+	for _, special := range [...]string{
+		"100.64.0.0/10", "192.0.2.0/24", "198.51.100.0/24", "203.0.113.0/24", "198.18.0.0/15", "240.0.0.0/4", "2001:db8::/32",
+	} {
+		if netip.MustParsePrefix(special).Contains(addr) {
+			return false
+		}
+	}
+	return true
 }
 
 func isIP(name string) bool {

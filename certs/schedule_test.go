@@ -146,7 +146,7 @@ func TestTriesKnowOfFailures(t *testing.T) {
 			t.Errorf("got %v, want %v", failures, want)
 		}
 	})
-	letsEncrypt, err := newACME(Config{}, certmagic.LetsEncryptProductionCA, &certmagic.Config{})
+	letsEncrypt, err := newACME(Config{}, CA{Directory: certmagic.LetsEncryptProductionCA}, knownCA{}, &certmagic.Config{})
 	if err != nil || letsEncrypt.TestCA != certmagic.LetsEncryptStagingCA {
 		t.Errorf("Let's Encrypt: %v, with the staging CA %q", err, letsEncrypt.TestCA)
 	}
@@ -240,7 +240,7 @@ func TestRecordFromTheFuture(t *testing.T) {
 		m, stop, _ := manage(t, folder, ca)
 		defer stop()
 		then := time.Now().AddDate(10, 0, 0)
-		if err := m.authority.ledger.save(context.Background(), record{Name: "a.com", Attempts: 1, LastTry: then, NextTry: then.Add(time.Minute)}); err != nil {
+		if err := m.authorities["ca.example"].ledger.save(context.Background(), record{Name: "a.com", Attempts: 1, LastTry: then, NextTry: then.Add(time.Minute)}); err != nil {
 			t.Fatal(err)
 		}
 		m.SetNames(plain("a.com"))

@@ -84,6 +84,9 @@ func (l *Leaf) current() *tls.Certificate {
 	return i.cert
 }
 
+// Drop forgets the certificate, so that the next one is new.
+func (l *Leaf) Drop() { l.issued.Store(nil) }
+
 // Certify returns the certificate in l, and makes one for names (host names,
 // wildcards, IP addresses) if there is none or it is time for another.
 func (ca *CA) Certify(l *Leaf, names ...string) (*tls.Certificate, error) {

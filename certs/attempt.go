@@ -1,0 +1,162 @@
+package certs
+
+import (
+	"cmp"
+	"context"
+	"strings"
+	"time"
+)
+
+// patience is after how many failures of a name another CA is asked, though it
+// would look at the same DNS records and ports.
+const patience = 2
+
+// turn returns the CA to ask now, or nil and when there will be one. The next in
+// the chain is asked while the one before it waits, if that failed for reasons of
+// its own, or repeatedly. at once disregards what we decided to wait ourselves.
+func (k *keeper) turn(now time.Time, atOnce bool) (c *candidate, at time.Time) {
+	for _, c := range k.chain {
+		wait := c.record.NextTry
+		if atOnce {
+			wait = c.record.NotBefore
+		}
+		paused := false
+		if until := c.pausedUntil(); len(k.chain) > 1 && until.After(now) {
+			paused = true
+			if until.After(wait) {
+				wait = until
+			}
+		}
+		if !wait.After(now) {
+			return c, now
+		}
+		if at.IsZero() || wait.Before(at) {
+			at = wait
+		}
+		if !paused && !c.record.Elsewhere && c.record.Attempts < patience {
+			break
+		}
+	}
+	return nil, at
+}
+
+// try asks the CAs, each once at most, until one has issued a certificate.
+func (k *keeper) try(ctx context.Context) {
+	atOnce := k.entry.force.Load()
+	asked := make(map[*candidate]bool)
+	for {
+		c, at := k.turn(time.Now(), atOnce)
+		if c == nil || asked[c] {
+			k.entry.force.Store(false) // it was heard once
+			k.next = cmp.Or(at, time.Now().Add(k.timing.backoff.base))
+			k.report()
+			return
+		}
+		asked[c] = true
+		if k.attempt(ctx, c) || ctx.Err() != nil {
+			return
+		}
+		atOnce = false
+	}
+}
+
+// attempt asks one CA and tells whether there is a certificate.
+func (k *keeper) attempt(ctx context.Context, c *candidate) bool {
+	start := time.Now()
+	t := newTry(k.entry.name)
+	o := order{
+		wishes: k.wishesAt(c), reuseKey: k.reuseKeys, failures: c.record.Attempts, limit: k.timing.try,
+		force: k.entry.force.Load() || k.cert != nil && k.unlike(),
+	}
+	o.keyType, _ = keyType(o.wishes.KeyType) // it was looked at when the name came
+	c.record.Name = k.entry.name
+	c.record = c.record.begun(start, k.timing.backoff)
+	// Without the ledger, and so without the storage, an order would be in vain.
+	err := c.ledger.save(withTry(ctx, t), c.record)
+	if err == nil {
+		err = c.run(ctx, t, newLogger(k.log, t), o)
+	}
+	var cert *stored
+	if err == nil {
+		cert, err = c.load(ctx, k.storage, k.entry.name)
+	}
+	if err == nil && cert.meta.IssuerData.Profile != o.wishes.Profile {
+		cert.meta.IssuerData.Profile = o.wishes.Profile
+		err = cert.saveMeta(withTry(ctx, t), k.storage, k.entry.name)
+	}
+	switch {
+	case ctx.Err() != nil: // the name is gone, or Portway ends; the record tells
+		return false
+	case err != nil:
+		k.failed(ctx, c, t, err)
+		return false
+	default:
+		c.well()
+		k.obtained(ctx, c, cert, time.Since(start))
+		return true
+	}
+}
+
+// wishesAt completes the wishes of the name for one CA.
+func (k *keeper) wishesAt(c *candidate) Wishes {
+	w := k.entry.wishes
+	w.KeyType = cmp.Or(w.KeyType, k.keyType)
+	if w.Profile == "" && isIP(k.entry.name) {
+		w.Profile = c.known.ipProfile
+	}
+	w.Profile = cmp.Or(w.Profile, c.Profile)
+	return w
+}
+
+func (k *keeper) failed(ctx context.Context, c *candidate, t *try, err error) {
+	f := t.explain(err, k.storage, c.Directory)
+	now := time.Now()
+	c.record = c.record.failed(now, k.timing.backoff, f.wait, f.reason)
+	c.record.Elsewhere = f.elsewhere
+	if f.ill {
+		c.ill(now, k.timing.backoff, f.wait)
+	}
+	attrs := []any{
+		"name", k.entry.name, "issuer", c.Name, "error", f.reason,
+		"attempts", c.record.Attempts, "next_try", c.record.NextTry.Round(time.Second),
+	}
+	what := "A certificate could not be obtained."
+	if cert := k.entry.cert.Load(); cert != nil {
+		what = "A certificate could not be renewed; the old one is still served."
+		attrs = append(attrs, "expires", cert.Leaf.NotAfter)
+	}
+	k.log.Error(what, attrs...)
+	err = c.ledger.save(ctx, c.record)
+	if err != nil && t.storageErr == nil { // else it is told above
+		k.log.Error("The failure cannot be recorded, so that a restart would forget it.", "name", k.entry.name, "error", k.storage.explain(err))
+	}
+}
+
+// attempts is how many tries failed in a row, at the CA where they were most.
+func (k *keeper) attempts() int {
+	most := 0
+	for _, c := range k.chain {
+		most = max(most, c.record.Attempts)
+	}
+	return most
+}
+
+// report brings the records into the status.
+func (k *keeper) report() {
+	var errs []string
+	for _, c := range k.chain {
+		switch {
+		case c.record.Attempts == 0:
+		case len(k.chain) == 1:
+			errs = append(errs, c.record.Error)
+		default:
+			errs = append(errs, c.Name+": "+c.record.Error)
+		}
+	}
+	k.entry.update(func(s *Status) {
+		s.LastError, s.NextTry, s.Attempts = strings.Join(errs, " "), k.next, k.attempts()
+		if k.entry.cert.Load() == nil {
+			s.State = Failed
+		}
+	})
+}
