@@ -30,6 +30,7 @@ type environment struct {
 	keyFile    string
 	bothFile   string // chain and key in one, for HAProxy
 	openssl    string // OPENSSL_CONF that pins wrk and h2load to one cipher
+	origin     *originServer
 }
 
 func newEnv(work string, o options) (*environment, error) {

@@ -82,6 +82,7 @@ func run(ctx context.Context, o options) error {
 		return fmt.Errorf("start the origin: %w", err)
 	}
 	defer origin.Close()
+	env.origin = origin
 
 	peers, missing, err := startPeers(ctx, env, o)
 	if err != nil {

@@ -10,9 +10,12 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"google.golang.org/grpc"
 	"google.golang.org/grpc/interop"
@@ -22,11 +25,12 @@ import (
 // originServer answers with canned bytes and does as little as it can, so that
 // the cores are left to the proxies: what is measured is their CPU time.
 type originServer struct {
-	http, grpc net.Listener
-	rpc        *grpc.Server
-	wg         sync.WaitGroup
-	mu         sync.Mutex
-	conns      map[net.Conn]struct{}
+	tcp, grpc net.Listener
+	rpc       *grpc.Server
+	cacheable atomic.Int64 // requests for what caches keep
+	wg        sync.WaitGroup
+	mu        sync.Mutex
+	conns     map[net.Conn]struct{}
 }
 
 var (
@@ -46,7 +50,7 @@ func startOrigin(env *environment) (*originServer, error) {
 		_ = h.Close()
 		return nil, err
 	}
-	o := &originServer{http: h, grpc: g, rpc: grpc.NewServer(), conns: map[net.Conn]struct{}{}}
+	o := &originServer{tcp: h, grpc: g, rpc: grpc.NewServer(), conns: map[net.Conn]struct{}{}}
 	testgrpc.RegisterTestServiceServer(o.rpc, interop.NewTestServer())
 	o.wg.Go(func() { _ = o.rpc.Serve(g) })
 	o.wg.Go(o.accept)
@@ -55,7 +59,7 @@ func startOrigin(env *environment) (*originServer, error) {
 
 // Close ends the origin with all its connections.
 func (o *originServer) Close() {
-	_ = o.http.Close()
+	_ = o.tcp.Close()
 	o.rpc.Stop()
 	o.mu.Lock()
 	for c := range o.conns {
@@ -67,7 +71,7 @@ func (o *originServer) Close() {
 
 func (o *originServer) accept() {
 	for {
-		c, err := o.http.Accept()
+		c, err := o.tcp.Accept()
 		if err != nil {
 			return
 		}
@@ -75,7 +79,7 @@ func (o *originServer) accept() {
 		o.conns[c] = struct{}{}
 		o.mu.Unlock()
 		o.wg.Go(func() {
-			_ = serveOrigin(c)
+			_ = o.serve(c)
 			_ = c.Close()
 			o.mu.Lock()
 			delete(o.conns, c)
@@ -97,10 +101,20 @@ var (
 		}
 		return append(b, "0\r\n\r\n"...)
 	}()
-	answerBig = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", bigBody)
+	// What caches keep, with the fields by which they decide that.
+	answerKept1k, answerKept64k = kept(body1k), kept(body64)
+	answerBig                   = fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: application/octet-stream\r\nContent-Length: %d\r\n\r\n", bigBody)
 )
 
-func serveOrigin(c net.Conn) error {
+// cachePath is where peers that have a cache use it.
+const cachePath = "/cached/"
+
+func kept(content []byte) []byte {
+	return append(fmt.Appendf(nil, "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: %d\r\n"+
+		"Cache-Control: max-age=86400\r\nETag: \"a\"\r\nVary: Accept-Encoding\r\nDate: %s\r\n\r\n", len(content), time.Now().UTC().Format(http.TimeFormat)), content...)
+}
+
+func (o *originServer) serve(c net.Conn) error {
 	r := bufio.NewReaderSize(c, 64<<10)
 	for {
 		line, err := r.ReadString('\n')
@@ -144,6 +158,13 @@ func serveOrigin(c net.Conn) error {
 			for sent := 0; err == nil && sent < bigBody; sent += len(body64) {
 				_, err = c.Write(body64)
 			}
+		case strings.HasPrefix(path, cachePath):
+			o.cacheable.Add(1)
+			answer := answerKept1k
+			if path == cachePath+"64k" {
+				answer = answerKept64k
+			}
+			_, err = c.Write(answer)
 		case path == "/upload":
 			_, err = c.Write(answerOK)
 		default:

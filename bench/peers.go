@@ -28,6 +28,7 @@ type peer struct {
 	http3   bool
 	bulk    bool // measured only where large bodies are
 	full    bool // with 1,000 routes and eight middleware; measured only beside the bare one
+	cache   bool // has one
 	idleRSS int64
 	peakRSS int64
 
@@ -46,6 +47,7 @@ type recipe struct {
 	http3   bool
 	bulk    bool
 	full    bool
+	cache   bool
 	missing string // how to get it
 }
 
@@ -60,15 +62,15 @@ var portwayArgs = []string{
 var recipes = []recipe{
 	{
 		name: "nginx", binary: "nginx", version: []string{"-v"}, config: "nginx.conf",
-		args: []string{"-p", "{{.Dir}}", "-c", "{{.Config}}"}, missing: "apt-get install nginx-light",
+		args: []string{"-p", "{{.Dir}}", "-c", "{{.Config}}"}, cache: true, missing: "apt-get install nginx-light",
 	},
 	{
 		name: "portway", binary: "portway", version: []string{"version"}, config: "portway-routes.yaml",
-		args: portwayArgs, http3: true, missing: "make build",
+		args: portwayArgs, http3: true, cache: true, missing: "make build",
 	},
 	{
 		name: beforePeer, binary: "portway", version: []string{"version"}, config: "portway-routes.yaml",
-		args: portwayArgs, http3: true,
+		args: portwayArgs, http3: true, cache: true,
 	},
 	{
 		name: "portway-full", binary: "portway", version: []string{"version"}, config: "full-routes.yaml",
@@ -80,7 +82,7 @@ var recipes = []recipe{
 	},
 	{
 		name: "haproxy", binary: "haproxy", version: []string{"-v"}, config: "haproxy.cfg",
-		args: []string{"-db", "-f", "{{.Config}}"}, missing: "apt-get install haproxy",
+		args: []string{"-db", "-f", "{{.Config}}"}, cache: true, missing: "apt-get install haproxy",
 	},
 	{
 		name: "caddy", binary: "caddy", version: []string{"version"}, config: "Caddyfile",
@@ -148,7 +150,7 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{name: r.name, http3: r.http3, bulk: r.bulk, full: r.full}
+	p := &peer{name: r.name, http3: r.http3, bulk: r.bulk, full: r.full, cache: r.cache}
 	if p.addr, err = freeAddr(); err != nil {
 		return nil, err
 	}

@@ -36,6 +36,8 @@ type scenario struct {
 	bulk bool // large bodies: measured for peers with large buffers too
 	h3   bool
 	full bool // also measured with 1,000 routes and eight middleware
+	// cache says that peers answer from their caches; those that have none are left out.
+	cache bool
 	// fresh restarts the peer before each run: memory of earlier loads would hide what is gained.
 	fresh bool
 	// run puts load on the peer for about d. held is called while idle connections are open.
@@ -70,7 +72,7 @@ func (s scenario) show(m measurement) string {
 }
 
 func (s scenario) supports(p *peer) bool {
-	return (!s.h3 || p.http3) && (!p.bulk || s.bulk) && (!p.full || s.full)
+	return (!s.h3 || p.http3) && (!p.bulk || s.bulk) && (!p.full || s.full) && (!s.cache || p.cache)
 }
 
 func workers() int { return runtime.NumCPU() }
@@ -85,6 +87,9 @@ var scenarios = []scenario{
 		name: "grpc", doc: "gRPC unary (grpc.testing.TestService/EmptyCall), 8 connections x 16 streams",
 		run: h2load("/grpc.testing.TestService/EmptyCall", 16, "-d", "{work}/grpc", "-H", "content-type: application/grpc", "-H", "te: trailers"),
 	},
+	{name: "hit-1k", doc: "HTTP/1.1 GET, 1 KiB from the cache, 64 keep-alive connections", cache: true, run: hits("1k", wrk(cachePath+"1k", "", 64))},
+	{name: "hit-64k", doc: "HTTP/1.1 GET, 64 KiB from the cache, 64 keep-alive connections", cache: true, run: hits("64k", wrk(cachePath+"64k", "", 64))},
+	{name: "hit-h2-1k", doc: "HTTP/2 GET, 1 KiB from the cache, 8 connections x 16 streams", cache: true, run: hits("1k", h2load(cachePath+"1k", 16))},
 	{name: "download", doc: "10 MiB download over HTTP/1.1, 8 connections", unit: perGB, bulk: true, run: wrk("/10m", "", 8)},
 	{name: "upload", doc: "10 MiB upload over HTTP/1.1, 8 connections", unit: perGB, bulk: true, run: uploads},
 	{name: "websocket", doc: "WebSocket echo of 64 bytes over HTTP/1.1, 64 connections", run: webSockets},
