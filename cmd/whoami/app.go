@@ -27,6 +27,7 @@ func newApp(name, listen string, stop <-chan struct{}) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/", a.facts)
 	mux.HandleFunc("GET /health", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprintln(w, "ok") })
+	mux.HandleFunc("POST /grpc.health.v1.Health/Check", grpcHealth)
 	mux.HandleFunc("GET /ws", a.echo)
 	mux.HandleFunc("GET /events", a.events)
 	mux.HandleFunc("/upload", a.upload)
@@ -38,11 +39,21 @@ func newApp(name, listen string, stop <-chan struct{}) http.Handler {
 // logged writes a line for each request, but for health checks.
 func logged(h http.Handler, w io.Writer) http.Handler {
 	return http.HandlerFunc(func(rw http.ResponseWriter, r *http.Request) {
-		if r.URL.Path != "/health" {
+		if r.URL.Path != "/health" && !strings.HasPrefix(r.URL.Path, "/grpc.health.v1.") {
 			fmt.Fprintln(w, r.Method, strconv.Quote(r.RequestURI))
 		}
 		h.ServeHTTP(rw, r)
 	})
+}
+
+// grpcHealth is the gRPC health protocol's answer that it serves, whatever service is
+// asked about. It is always the same, so there is no need for a gRPC library.
+func grpcHealth(w http.ResponseWriter, r *http.Request) {
+	_, _ = io.Copy(io.Discard, r.Body) // the answer is the same
+	w.Header().Set("Content-Type", "application/grpc")
+	w.Header().Set("Trailer", "Grpc-Status")
+	_, _ = w.Write([]byte{0, 0, 0, 0, 2, 1 << 3, 1}) // not compressed, 2 bytes: field 1 is SERVING
+	w.Header().Set("Grpc-Status", "0")
 }
 
 // echo sends every WebSocket message back.

@@ -18,6 +18,9 @@ import (
 	"time"
 
 	"github.com/coder/websocket"
+	"google.golang.org/grpc"
+	"google.golang.org/grpc/credentials/insecure"
+	"google.golang.org/grpc/health/grpc_health_v1"
 )
 
 func start(t *testing.T) *httptest.Server {
@@ -223,5 +226,24 @@ func TestLogged(t *testing.T) {
 	}
 	if got := b.String(); got != "GET \"/a?b=c\"\n" {
 		t.Errorf("log:\n%s", got)
+	}
+}
+
+// A client that others wrote takes the answer for what it should be.
+func TestGRPCHealth(t *testing.T) {
+	t.Parallel()
+	server := httptest.NewUnstartedServer(newApp("test", ":8080", make(chan struct{})))
+	server.Config.Protocols = new(http.Protocols)
+	server.Config.Protocols.SetUnencryptedHTTP2(true)
+	server.Start()
+	t.Cleanup(server.Close)
+	conn, err := grpc.NewClient(server.Listener.Addr().String(), grpc.WithTransportCredentials(insecure.NewCredentials()))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = conn.Close() })
+	answer, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "jobs"})
+	if err != nil || answer.Status != grpc_health_v1.HealthCheckResponse_SERVING {
+		t.Errorf("%v, %v", answer, err)
 	}
 }

@@ -2,7 +2,6 @@ package exampletest
 
 import (
 	"bytes"
-	"encoding/json"
 	"flag"
 	"fmt"
 	"net/http"
@@ -48,44 +47,68 @@ func TestMatch(t *testing.T) {
 	)
 	run(t, "match", trusting, func(t *testing.T, e *example) {
 		c := e.client(t, nil)
-		for _, name := range []string{"app", "news", "shop"} {
+		for _, name := range []string{"app", "news", "shop", "api"} {
 			e.reaches(t, c, name+"."+e.suffix, "/")
 		}
-		for _, tc := range []struct{ host, field, want string }{
-			{"app", "", "app"},
-			{"app", "Cookie: beta=yes", "app-next"},
-			{"app", "Cookie: beta=no", "app"},
-			{"news", "User-Agent: curl/8.5.0", "news-feed"},
-			{"news", phone, "news-mobile"},
-			{"news", desktop, "news"},
-			{"shop", "", "shop-de"}, // from this machine
-			{"shop", "X-Forwarded-For: 192.0.2.1", "shop-de"},
-			{"shop", "X-Forwarded-For: 198.51.100.1", "shop-eu"},
-			{"shop", "X-Forwarded-For: 203.0.113.1", "shop"},
-			{"shop", "X-Forwarded-For: 8.8.8.8", "shop"},
+		for _, tc := range []struct{ host, target, field, want string }{
+			{"app", "GET /", "", "app"},
+			{"app", "GET /", "Cookie: beta=yes", "app-next"},
+			{"app", "GET /", "Cookie: beta=no", "app"},
+			{"news", "GET /", "User-Agent: curl/8.5.0", "news-feed"},
+			{"news", "GET /", phone, "news-mobile"},
+			{"news", "GET /", desktop, "news"},
+			{"shop", "GET /", "", "shop-de"}, // from this machine
+			{"shop", "GET /", "X-Forwarded-For: 192.0.2.1", "shop-de"},
+			{"shop", "GET /", "X-Forwarded-For: 198.51.100.1", "shop-eu"},
+			{"shop", "GET /", "X-Forwarded-For: 203.0.113.1", "shop"},
+			{"shop", "GET /", "X-Forwarded-For: 8.8.8.8", "shop"},
+			{"api", "GET /", "", "api"},
+			{"api", "POST /", "", "api-write"},
+			{"api", "GET /?version=2.1", "", "api-next"},
+			{"api", "GET /?version=3", "", "api"},
+			{"api", "GET /", "X-Version: 2", "api-next"},
+			{"api", "GET /users/7/photo", "", "photos"},
+			{"api", "GET /users/me/photo", "", "api"},
+			{"api", "GET /photos", "", "photos"},
+			{"api", "GET /photos/7", "", "api"},
+			{"api", "GET /photos", "X-Forwarded-For: 10.8.0.2", "api-vpn"},
+			{"api", "GET /photos", "X-Forwarded-For: 10.8.0.1", "photos"},
 		} {
+			method, path, _ := strings.Cut(tc.target, " ")
 			eventually(t, func() error { // each container gets its route when it is up
-				req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("https://%s.%s:%d/", tc.host, e.suffix, e.https), nil)
-				if err != nil {
-					return err
+				resp, _, what, err := e.send(c, method, tc.host+"."+e.suffix, path, tc.field)
+				if err == nil && what.Name != tc.want {
+					err = fmt.Errorf("%s of %s with %q reaches %q (%s), want %s", tc.target, tc.host, tc.field, what.Name, resp.Status, tc.want)
 				}
-				req.Header.Set("Accept", "application/json")
-				if name, value, ok := strings.Cut(tc.field, ": "); ok {
-					req.Header.Set(name, value)
-				}
-				text, err := body(c.Do(req))
-				if err != nil {
-					return err
-				}
-				var f facts
-				if err := json.Unmarshal([]byte(text), &f); err != nil {
-					return err
-				}
-				if f.Name != tc.want {
-					return fmt.Errorf("%s with %q reaches %q, want %s", tc.host, tc.field, f.Name, tc.want)
-				}
-				return nil
+				return err
 			})
 		}
+		e.preview(t)
 	})
+}
+
+// preview asks for hosts that fit a pattern, over plain HTTP. Each Portway of this test
+// sees the containers of all, so the pattern is for this one's.
+func (e *example) preview(t *testing.T) {
+	t.Helper()
+	e.change(t, "compose.yaml", "preview[.].*", "preview[.]"+e.suffix)
+	e.mustRun(t, "up", "-d")
+	for host, want := range map[string]int{"pr-7.preview." + e.suffix: http.StatusOK, "pr-x.preview." + e.suffix: http.StatusNotFound} {
+		eventually(t, func() error {
+			req, err := http.NewRequest(http.MethodGet, fmt.Sprintf("http://127.0.0.1:%d/", e.http), nil)
+			if err != nil {
+				return err
+			}
+			req.Host = host
+			resp, err := http.DefaultClient.Do(req)
+			if err != nil {
+				return err
+			}
+			_ = resp.Body.Close()
+			if resp.StatusCode != want {
+				return fmt.Errorf("%s is answered %s, want %d", host, resp.Status, want)
+			}
+			return nil
+		})
+	}
 }
