@@ -1,0 +1,27 @@
+package budget
+
+import (
+	"os"
+	"path/filepath"
+	"syscall"
+)
+
+// lock keeps other processes out of folder until unlock is called, or this one
+// dies: unlike a file whose presence is the lock, none is left behind.
+func lock(folder string) (unlock func(), err error) {
+	f, err := os.OpenFile(filepath.Join(folder, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
+	if err != nil {
+		return nil, err
+	}
+	for {
+		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
+		if err != syscall.EINTR { //nolint:errorlint // system calls give bare numbers
+			break
+		}
+	}
+	if err != nil {
+		_ = f.Close()
+		return nil, &os.PathError{Op: "lock", Path: f.Name(), Err: err}
+	}
+	return func() { _ = f.Close() }, nil
+}
