@@ -24,6 +24,7 @@ type authority struct {
 	known  knownCA // zero for a CA that is not
 	magic  *certmagic.Config
 	ledger ledger
+	purse  purse
 	issuer func(*zap.Logger, Wishes) certmagic.Issuer // a new one for each try, with its own logger
 	err    error                                      // why it cannot be asked after all
 
@@ -69,6 +70,7 @@ func newACME(cfg Config, ca CA, known knownCA, magic *certmagic.Config) (*certma
 	if err := bindAccount(&template, cfg, ca, known); err != nil {
 		return nil, err
 	}
+	template.NewAccountFunc = keepKey(magic.Storage, template.NewAccountFunc)
 	if file := cmp.Or(ca.Roots, cfg.Roots); file != "" {
 		pool, err := readRoots(file)
 		if err != nil {
@@ -115,6 +117,7 @@ type order struct {
 	keyType  certmagic.KeyType
 	reuseKey bool
 	failures int           // tries that failed before
+	renewal  bool          // of a certificate by the same CA
 	limit    time.Duration // the longest that it may take
 	force    bool          // though the stored certificate is good
 }
@@ -139,13 +142,15 @@ func (a *authority) run(ctx context.Context, t *try, logger *zap.Logger, o order
 	cfg.RenewalWindowRatio = justRenewed
 	// It obtains one if this CA's part of the storage has none.
 	once := func() error { return cfg.RenewCertSync(ctx, t.name, o.force) }
-	err := once()
-	if err != nil && t.hasNewAccount() {
-		// certmagic makes a new account, but goes on with the old one. No order
-		// was made yet.
-		err = once()
-	}
-	return err
+	return a.spend(ctx, t, o, func() error {
+		err := once()
+		if err != nil && t.hasNewAccount() {
+			// certmagic makes a new account, but goes on with the old one. No order
+			// was made yet.
+			err = once()
+		}
+		return err
+	})
 }
 
 // ill notes a failure that was the CA's own, as when it cannot be reached. Names

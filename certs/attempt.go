@@ -66,7 +66,8 @@ func (k *keeper) attempt(ctx context.Context, c *candidate) bool {
 	t := newTry(k.entry.name)
 	o := order{
 		wishes: k.wishesAt(c), reuseKey: k.reuseKeys, failures: c.record.Attempts, limit: k.timing.try,
-		force: k.entry.force.Load() || k.cert != nil && k.unlike(),
+		renewal: k.cert != nil && k.cert.by == c.authority,
+		force:   k.entry.force.Load() || k.cert != nil && k.unlike(),
 	}
 	o.keyType, _ = keyType(o.wishes.KeyType) // it was looked at when the name came
 	c.record.Name = k.entry.name
@@ -111,25 +112,34 @@ func (k *keeper) wishesAt(c *candidate) Wishes {
 func (k *keeper) failed(ctx context.Context, c *candidate, t *try, err error) {
 	f := t.explain(err, k.storage, c.Directory)
 	now := time.Now()
+	if f.early { // nothing was tried
+		c.record.Attempts = max(c.record.Attempts-1, 1)
+	}
 	c.record = c.record.failed(now, k.timing.backoff, f.wait, f.reason)
 	c.record.Elsewhere = f.elsewhere
 	if f.ill {
 		c.ill(now, k.timing.backoff, f.wait)
 	}
-	attrs := []any{
-		"name", k.entry.name, "issuer", c.Name, "error", f.reason,
-		"attempts", c.record.Attempts, "next_try", c.record.NextTry.Round(time.Second),
+	k.logFailure(c, f)
+	err = c.ledger.save(ctx, c.record)
+	if err != nil && t.storageErr == nil { // else it is told above
+		k.log.Error("The failure cannot be recorded, so that a restart would forget it.", "name", k.entry.name, "error", k.storage.explain(err))
 	}
+}
+
+func (k *keeper) logFailure(c *candidate, f failure) {
+	next := c.record.NextTry.Round(time.Second)
+	if f.early {
+		k.log.Warn("An order waits, since it would break a limit of the CA.", "name", k.entry.name, "issuer", c.Name, "reason", f.reason, "next_try", next)
+		return
+	}
+	attrs := []any{"name", k.entry.name, "issuer", c.Name, "error", f.reason, "attempts", c.record.Attempts, "next_try", next}
 	what := "A certificate could not be obtained."
 	if cert := k.entry.cert.Load(); cert != nil {
 		what = "A certificate could not be renewed; the old one is still served."
 		attrs = append(attrs, "expires", cert.Leaf.NotAfter)
 	}
 	k.log.Error(what, attrs...)
-	err = c.ledger.save(ctx, c.record)
-	if err != nil && t.storageErr == nil { // else it is told above
-		k.log.Error("The failure cannot be recorded, so that a restart would forget it.", "name", k.entry.name, "error", k.storage.explain(err))
-	}
 }
 
 // attempts is how many tries failed in a row, at the CA where they were most.

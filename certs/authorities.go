@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"path/filepath"
 	"sync/atomic"
 
 	"github.com/caddyserver/certmagic"
@@ -36,6 +37,7 @@ func (m *Manager) useAuthorities(cfg Config, issuer func(string, *zap.Logger) ce
 		first := a.issuer(m.magic.Logger, Wishes{})
 		m.magic.Issuers = append(m.magic.Issuers, first)
 		a.ledger = ledger{storage: m.storage, issuer: first.IssuerKey()}
+		a.purse = newPurse(filepath.Join(m.storage.Path, "budget"), ca.Directory, cfg.Limits, challenges(cfg))
 		m.authorities[name] = a
 	}
 	for _, name := range use {

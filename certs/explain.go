@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/mholt/acmez/v3/acme"
+
+	"portway/certs/budget"
 )
 
 // failure is why a try failed, for people and for the schedule.
@@ -19,6 +21,7 @@ type failure struct {
 	reason string        // the CA's own words, and what to do
 	wait   time.Duration // what the CA asked for; 0: nothing
 
+	early     bool // no order was made, since it would have broken a limit of the CA
 	elsewhere bool // another CA may do better
 	ill       bool // the CA itself does not work at the moment
 }
@@ -30,7 +33,10 @@ func (t *try) explain(err error, s storage, directory string) failure {
 	defer t.mu.Unlock()
 	f := failure{wait: t.retryAfter}
 	var problem acme.Problem
+	var early *budget.Wait
 	switch {
+	case errors.As(err, &early):
+		f.reason, f.wait, f.early, f.elsewhere = early.Why, time.Until(early.Until), true, true
 	case t.storageErr != nil:
 		f.reason = capital(s.explain(t.storageErr).Error())
 	case errors.As(err, &problem):

@@ -102,7 +102,7 @@ func (b *bridge) Sync() error { return nil }
 
 // listen picks from the records of certmagic and its ACME client what they
 // leave out of the error: what the CA said about each challenge that failed,
-// the Retry-After field of a refusal, and that the account is gone.
+// how many were begun, the Retry-After field of a refusal, and that the account is gone.
 func (t *try) listen(fields map[string]any) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -115,6 +115,9 @@ func (t *try) listen(fields map[string]any) {
 		}
 	case string:
 		t.newAccount = t.newAccount || strings.Contains(problem, acme.ProblemTypeAccountDoesNotExist)
+	}
+	if ca, ok := fields["ca"].(string); ok && fields["challenge_type"] != nil && fields["problem"] == nil {
+		t.begun[ca]++
 	}
 	header, _ := fields["response_headers"].(http.Header)
 	if status, ok := fields["status_code"].(int64); ok && status >= 400 && header.Get("Retry-After") != "" {

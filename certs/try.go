@@ -16,7 +16,7 @@ type try struct {
 }
 
 func newTry(name string) *try {
-	return &try{name: name, replaced: make(map[string][]byte)}
+	return &try{name: name, replaced: make(map[string][]byte), heard: heard{begun: make(map[string]int)}}
 }
 
 // tryKey is the context key of a *try.
@@ -35,10 +35,11 @@ func tryOf(ctx context.Context) *try {
 
 // heard is what is learnt during a try, and not in the error it ends with.
 type heard struct {
-	challenges []string      // what the CA said about challenges that failed
-	retryAfter time.Duration // what the CA asked for; 0: nothing
-	storageErr error         // the last write that failed
-	newAccount bool          // the CA had forgotten the account, and there is a new one
+	challenges []string       // what the CA said about challenges that failed
+	retryAfter time.Duration  // what the CA asked for; 0: nothing
+	storageErr error          // the last write that failed
+	begun      map[string]int // challenges that were begun, by the CA's directory
+	newAccount bool           // the CA had forgotten the account, and there is a new one
 }
 
 func (t *try) hasNewAccount() bool {

@@ -15,7 +15,7 @@ func lock(folder string) (unlock func(), err error) {
 	}
 	for {
 		err = syscall.Flock(int(f.Fd()), syscall.LOCK_EX)
-		if err != syscall.EINTR { //nolint:errorlint // system calls give bare numbers
+		if err != syscall.EINTR {
 			break
 		}
 	}

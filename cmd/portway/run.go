@@ -247,6 +247,7 @@ func (r *runCmd) giveUpRoot(inv *invocation, c *cli, logger *slog.Logger) error 
 func (r *runCmd) certs(l *proxy.Listeners, logger *slog.Logger) certs.Config {
 	cfg := certs.Config{
 		Storage: r.Storage, Directory: r.ACMEDirectory, Roots: r.ACMERoots, Email: r.Email, Internal: r.InternalCA,
+		Limits:   r.ACMELimits.Limits,
 		HTTPPort: firstPort(l.HTTP()), TLSPort: firstPort(l.HTTPS()), Logger: logger,
 	}
 	if r.ACMEStaging {

@@ -59,6 +59,7 @@ type runCmd struct {
 	ACMEDirectory string `name:"acme-directory" group:"certs" placeholder:"URL" help:"ACME directory of the CA. Default: Let's Encrypt."`
 	ACMEStaging   bool   `name:"acme-staging" group:"certs" help:"Use Let's Encrypt's staging CA, to try things out without its rate limits. Browsers do not trust its certificates."`
 	ACMERoots     string `name:"acme-roots" group:"certs" placeholder:"FILE" help:"Roots to trust when speaking to the ACME directory (PEM). Default: the system's."`
+	ACMELimits    limits `name:"acme-limits" group:"certs" placeholder:"LIMIT,..." help:"What the CA allows, where it has not published it and Portway so does not know: orders=300/3h, certificates=50/7d (per registered domain), duplicates=5/7d (of the same name), failures=5/1h (per name). Orders that would break a limit wait. Those of Let's Encrypt are known. Default: no limits."`
 	InternalCA    bool   `name:"internal-ca" group:"certs" help:"Take every certificate from the internal CA, those for public names too."`
 
 	LogLevel  string `live:"" group:"log" placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: debug, info, warn or error. Default: info."`

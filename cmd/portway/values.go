@@ -12,6 +12,7 @@ import (
 
 	"github.com/alecthomas/kong"
 
+	"portway/certs/budget"
 	"portway/discovery"
 	"portway/label"
 )
@@ -209,4 +210,15 @@ func (o *routeOptions) Decode(ctx *kong.DecodeContext) error {
 		(*o)[option] = value
 	}
 	return nil
+}
+
+// limits are what a CA allows.
+type limits struct{ budget.Limits }
+
+var _ encoding.TextUnmarshaler = (*limits)(nil)
+
+// UnmarshalText takes "orders=300/3h, certificates=50/7d".
+func (l *limits) UnmarshalText(text []byte) (err error) {
+	l.Limits, err = budget.Parse(string(text))
+	return err
 }

@@ -21,8 +21,9 @@ var arrows = map[string][]string{
 	"route":               {"label"},
 	"discovery":           {"label", "route"},
 	"geo":                 {},
-	"certs":               {"certs/localca", "internal/atomicfile"},
+	"certs":               {"certs/localca", "certs/budget", "internal/atomicfile"},
 	"certs/localca":       {"internal/atomicfile"},
+	"certs/budget":        {"internal/atomicfile"},
 	"admin":               {"label", "route"},
 	"proxy/exchange":      {},
 	"proxy/wire":          {},
@@ -40,7 +41,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "proxy", "proxy/cache", "admin", "internal/service"},
+	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "internal/service"},
 	"cmd/whoami":          {},
 }
 
