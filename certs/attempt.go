@@ -42,12 +42,11 @@ func (k *keeper) turn(now time.Time, atOnce bool) (c *candidate, at time.Time) {
 
 // try asks the CAs, each once at most, until one has issued a certificate.
 func (k *keeper) try(ctx context.Context) {
-	atOnce := k.entry.force.Load()
+	atOnce := k.entry.atOnce.Swap(false)
 	asked := make(map[*candidate]bool)
 	for {
 		c, at := k.turn(time.Now(), atOnce)
 		if c == nil || asked[c] {
-			k.entry.force.Store(false) // it was heard once
 			k.next = cmp.Or(at, time.Now().Add(k.timing.backoff.base))
 			k.report()
 			return

@@ -25,6 +25,7 @@ type entry struct {
 	cert   atomic.Pointer[tls.Certificate] // by an ACME CA; nil if there is none
 	loaded chan struct{}                   // closed once the storage was looked at
 	force  atomic.Bool                     // another certificate is wanted, though this one is good
+	atOnce atomic.Bool                     // without waiting after earlier failures
 	wake   chan struct{}                   // ends the goroutine's sleep
 	leaf   localca.Leaf                    // by the internal CA: the certificate, or the temporary one
 
@@ -91,6 +92,7 @@ func (e *entry) sleep(ctx context.Context, until time.Time) bool {
 // renew asks the entry's goroutine for another certificate.
 func (e *entry) renew() {
 	e.force.Store(true)
+	e.atOnce.Store(true)
 	select {
 	case e.wake <- struct{}{}:
 	default: // it is awake already

@@ -45,7 +45,7 @@ func (t *try) explain(err error, s storage, directory string) failure {
 		if problem.Type == acme.ProblemTypeRateLimited && f.wait == 0 {
 			f.wait = unnamedWait
 		}
-		f.reason = sentence(t.said(problem)) + " " + problemAdvice(problem.Type, t.name)
+		f.reason = sentence(t.said(problem)) + " " + t.advice(problem)
 	default:
 		f.elsewhere, f.ill = true, unreachable(err)
 		f.reason = sentence(strip(err, t.name)) + " " + errorAdvice(err, directory)
@@ -72,6 +72,14 @@ func (t *try) said(p acme.Problem) string {
 		heard = append(heard, words)
 	}
 	return "The CA said: " + strings.Join(heard, "; ")
+}
+
+// advice says what to do about p.
+func (t *try) advice(p acme.Problem) string {
+	if p.Type == acme.ProblemTypeUnauthorized && len(t.challenges) == 0 { // it is not about the name
+		return "The CA does not accept Portway's account: if accounts there are bound to another one, check the key id and the key (EAB)."
+	}
+	return problemAdvice(p.Type, t.name)
 }
 
 // problemAdvice says what to do about a problem of RFC 8555 section 6.7.

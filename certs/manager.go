@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -31,6 +32,7 @@ type Manager struct {
 	cache        *certmagic.Cache                              // which certmagic needs; certificates are in entries
 	fresh, again chan struct{}                                 // slots of tries
 	asking       chan struct{}                                 // slots of questions about renewals
+	isPublic     func(netip.Addr) bool                         // publicAddress, but in tests
 
 	names atomic.Pointer[names]
 
@@ -82,6 +84,7 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		again:   make(chan struct{}, t.again),
 		asking:  make(chan struct{}, 4),
 
+		isPublic:  publicAddress,
 		keyType:   cfg.KeyType,
 		reuseKeys: cfg.ReuseKeys,
 	}
@@ -161,7 +164,7 @@ func (m *Manager) SetNames(list []Name) {
 
 func (m *Manager) newEntry(name string, wishes Wishes) *entry {
 	chain, err := m.chain(name, wishes)
-	k, reason := classify(name, err == nil && len(chain) == 0)
+	k, reason := classify(name, err == nil && len(chain) == 0, m.isPublic)
 	if k != internal && err != nil {
 		k, reason = refused, sentence(err.Error())
 	}

@@ -19,14 +19,14 @@ const (
 
 // classify decides who certifies name, which is normalised. The reason is set
 // for refused names only.
-func classify(name string, internalOnly bool) (k kind, reason string) {
+func classify(name string, internalOnly bool, isPublic func(netip.Addr) bool) (k kind, reason string) {
 	base, wildcard := strings.CutPrefix(name, "*.")
 	addr, err := netip.ParseAddr(name)
 	switch {
 	case internalOnly:
 		return internal, ""
 	case err == nil:
-		if publicAddress(addr) {
+		if isPublic(addr) {
 			return public, ""
 		}
 		return internal, ""

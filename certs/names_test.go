@@ -41,14 +41,14 @@ func TestClassify(t *testing.T) {
 		"my_app.example.com":  refused,
 		"*.app.home.arpa.com": refused,
 	} {
-		got, reason := classify(name, false)
+		got, reason := classify(name, false, publicAddress)
 		if got != want {
 			t.Errorf("%s: got %v, want %v", name, got, want)
 		}
 		if (got == refused) != (reason != "") {
 			t.Errorf("%s: kind %v with reason %q", name, got, reason)
 		}
-		if got, _ := classify(name, true); got != internal {
+		if got, _ := classify(name, true, publicAddress); got != internal {
 			t.Errorf("%s with every name internal: got %v", name, got)
 		}
 	}

@@ -3,9 +3,11 @@
 package pebbletest
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
 	"fmt"
 	"io"
 	"net"
@@ -34,6 +36,18 @@ type Options struct {
 	BadNonces int
 	// Blocked are domains that are refused with rejectedIdentifier.
 	Blocked []string
+	// EAB are keys, base64 by their ids, one of which each account must be bound to;
+	// empty: accounts need nothing.
+	EAB map[string]string
+	// Profiles that can be asked for besides "default", with their validity.
+	Profiles map[string]time.Duration
+	// AlternateRoots is how many chains are offered besides the first.
+	AlternateRoots int
+	// Slow makes challenges wait for up to 2 seconds, and clients poll orders every
+	// second.
+	Slow bool
+	// OCSP is the URL of the responder that certificates name; may be empty.
+	OCSP string
 }
 
 // Pebble is a running CA.
@@ -107,8 +121,9 @@ func (p *Pebble) up() error {
 	}
 	p.proc = start(p.t, "pebble", earlier,
 		[]string{"-config", file, "-dnsserver", p.dns.addr},
-		"PEBBLE_VA_NOSLEEP=1",
+		p.sleep(),
 		"PEBBLE_AUTHZREUSE=0",
+		"PEBBLE_ALTERNATE_ROOTS="+strconv.Itoa(p.opts.AlternateRoots),
 		"PEBBLE_WFE_NONCEREJECT="+strconv.Itoa(p.opts.BadNonces),
 	)
 	return p.proc.await(func() error {
@@ -120,18 +135,76 @@ func (p *Pebble) up() error {
 	})
 }
 
+func (p *Pebble) sleep() string {
+	if p.opts.Slow {
+		return "PEBBLE_VA_SLEEPTIME=2"
+	}
+	return "PEBBLE_VA_NOSLEEP=1"
+}
+
 // Roots returns what certificates of this Pebble chain to. Each start of Pebble has a new root.
 func (p *Pebble) Roots() *x509.CertPool {
 	p.t.Helper()
-	body, err := p.get("https://" + p.manage + "/roots/0")
-	if err != nil {
-		p.t.Fatal(err)
-	}
+	return p.RootsOf(0)
+}
+
+// RootsOf returns the root of one of the chains, 0 being the first.
+func (p *Pebble) RootsOf(chain int) *x509.CertPool {
+	p.t.Helper()
+	body := p.Root(chain)
 	pool := x509.NewCertPool()
 	if !pool.AppendCertsFromPEM(body) {
 		p.t.Fatalf("no root in %q", body)
 	}
 	return pool
+}
+
+// Root returns the root of one of the chains in PEM.
+func (p *Pebble) Root(chain int) []byte {
+	p.t.Helper()
+	body, err := p.get("https://" + p.manage + "/roots/" + strconv.Itoa(chain))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return body
+}
+
+// SuggestRenewal makes Pebble suggest that cert, in DER, is renewed in a window.
+func (p *Pebble) SuggestRenewal(cert []byte, from, until time.Time) {
+	p.t.Helper()
+	window, err := json.Marshal(map[string]any{"suggestedWindow": map[string]any{"start": from, "end": until}})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	request, err := json.Marshal(map[string]string{
+		"Certificate": string(pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: cert})), "ARIResponse": string(window),
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	resp, err := p.client.Post("https://"+p.manage+"/set-renewal-info/", "application/json", bytes.NewReader(request))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		p.t.Fatalf("Pebble takes no suggestion: %s", resp.Status)
+	}
+}
+
+// Status tells what Pebble says about the certificate with a serial number: "Valid"
+// or "Revoked".
+func (p *Pebble) Status(serial string) string {
+	p.t.Helper()
+	body, err := p.get("https://" + p.manage + "/cert-status-by-serial/" + serial)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	var answer struct{ Status string }
+	if err := json.Unmarshal(body, &answer); err != nil {
+		p.t.Fatal(err)
+	}
+	return answer.Status
 }
 
 // Orders counts the orders made so far, over all starts of Pebble.
@@ -159,6 +232,14 @@ func (p *Pebble) SetAddress(address string) {
 }
 
 func (p *Pebble) config() []byte {
+	profiles := map[string]any{"default": profile("default", p.opts.Validity)}
+	for name, validity := range p.opts.Profiles {
+		profiles[name] = profile(name, validity)
+	}
+	wait := 0
+	if p.opts.Slow {
+		wait = 1
+	}
 	data, err := json.Marshal(map[string]any{"pebble": map[string]any{
 		"listenAddress":           p.listen,
 		"managementListenAddress": p.manage,
@@ -168,15 +249,21 @@ func (p *Pebble) config() []byte {
 		"tlsPort":                 p.opts.TLSPort,
 		"domainBlocklist":         p.opts.Blocked,
 		"keyAlgorithm":            "ecdsa",
-		"profiles": map[string]any{"default": map[string]any{
-			"description":    "default",
-			"validityPeriod": int(p.opts.Validity / time.Second),
-		}},
+		"ocspResponderURL":        p.opts.OCSP,
+		"profiles":                profiles,
+		"retryAfter":              map[string]int{"authz": wait, "order": wait},
+
+		"externalAccountBindingRequired": len(p.opts.EAB) > 0,
+		"externalAccountMACKeys":         p.opts.EAB,
 	}})
 	if err != nil {
 		p.t.Fatal(err)
 	}
 	return data
+}
+
+func profile(name string, validity time.Duration) map[string]any {
+	return map[string]any{"description": name, "validityPeriod": int(validity / time.Second)}
 }
 
 func (p *Pebble) get(url string) ([]byte, error) {
