@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"sync/atomic"
 
+	"portway/label"
 	"portway/route"
 )
 
@@ -22,6 +23,9 @@ type Config struct {
 
 	// Certificates lists every name's certificate; nil: none.
 	Certificates func() []Certificate
+
+	// Problems gives problems besides those of the table; nil: there are none.
+	Problems func() []label.Problem
 
 	// Purge drops stored answers and tells how many there were; nil: there is no cache.
 	Purge func(Purge) (int, error)

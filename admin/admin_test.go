@@ -46,6 +46,7 @@ func TestStatus(t *testing.T) {
 		Certificates: func() []admin.Certificate {
 			return []admin.Certificate{{Name: "blog.example.com", State: "failed", LastError: "no such name", NextTry: &next, Attempts: 2}}
 		},
+		Problems: func() []label.Problem { return []label.Problem{{Source: "/certs/a.pem", Why: "there is no key"}} },
 	})
 	s.SetTable(route.NewTable([]*route.Route{{
 		ID: "compose:blog/web/default", Name: "blog/web", Source: `container "blog-web-1"`,
@@ -56,14 +57,14 @@ func TestStatus(t *testing.T) {
 	if err := json.Unmarshal(get(s, "/v1/status").Body.Bytes(), &got); err != nil {
 		t.Fatal(err)
 	}
-	if !got.Healthy || got.Version != "1.2.3" || len(got.Routes) != 1 || len(got.Problems) != 1 || len(got.Certificates) != 1 {
+	if !got.Healthy || got.Version != "1.2.3" || len(got.Routes) != 1 || len(got.Problems) != 2 || len(got.Certificates) != 1 {
 		t.Fatalf("%+v", got)
 	}
 	if r := got.Routes[0]; r.Name != "blog/web" || r.HTTPS != "redirect" || len(r.Upstreams) != 1 ||
 		r.Upstreams[0] != (admin.Upstream{Name: "blog-web-1", Address: "172.18.0.3:80", Scheme: "http", State: route.Unhealthy.String(), Reason: "its health check fails"}) {
 		t.Errorf("route %+v", r)
 	}
-	if p := got.Problems[0]; p != (admin.Problem{Source: `container "x"`, Label: "portway.hots", Why: "unknown label", Fix: "did you mean portway.host?"}) {
+	if p := got.Problems[1]; p != (admin.Problem{Source: `container "x"`, Label: "portway.hots", Why: "unknown label", Fix: "did you mean portway.host?"}) {
 		t.Errorf("problem %+v", p)
 	}
 	if c := got.Certificates[0]; c.Attempts != 2 || !c.NextTry.Equal(next) || c.NotAfter != nil {

@@ -71,6 +71,11 @@ func (s *Server) Status() Status {
 	if s.cfg.Certificates != nil {
 		st.Certificates = append(st.Certificates, s.cfg.Certificates()...)
 	}
+	if s.cfg.Problems != nil {
+		for _, p := range s.cfg.Problems() {
+			st.Problems = append(st.Problems, problem(p))
+		}
+	}
 	t := s.table.Load()
 	if t == nil {
 		return st

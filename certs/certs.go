@@ -26,6 +26,7 @@ type Config struct {
 	TLSPort   int           // where TLS-ALPN-01 arrives; 0: 443; negative: as above
 	Internal  bool          // every name from the internal CA, public ones too, unless its wishes say otherwise
 	Limits    budget.Limits // of CAs that have not published any; zero: none
+	Files     string        // folder of the user's own certificates, which go before all others; empty: none
 	Logger    *slog.Logger
 }
 
@@ -59,7 +60,7 @@ const (
 type Status struct {
 	Name   string
 	State  State
-	Issuer string // name of the CA: "internal", as in Config, or the host of a directory given by URL
+	Issuer string // name of the CA: "internal", "own", as in Config, or the host of a directory given by URL
 
 	// Of the certificate that is served; zero if there is none.
 	NotBefore, NotAfter time.Time

@@ -45,6 +45,9 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 
 // certificate is the best that there is for e.
 func (m *Manager) certificate(hello *tls.ClientHelloInfo, e *entry, host string) (*tls.Certificate, error) {
+	if cert := m.ownMatch(e, host, hello); cert != nil {
+		return cert, nil
+	}
 	if e.kind != public {
 		return e.internalCert(m.ca, host)
 	}
@@ -92,6 +95,11 @@ func (m *Manager) withoutName(all *names, hello *tls.ClientHelloInfo) (*tls.Cert
 		}
 		if e := m.onlyPublic(all); e != nil && fromOutside(hello.Conn.RemoteAddr()) {
 			return m.certificate(hello, e, e.name)
+		}
+	}
+	for _, name := range all.ips {
+		if cert := m.ownMatch(all.exact[name], name, hello); cert != nil {
+			return cert, nil
 		}
 	}
 	// Behind a port mapping our own address is not the one the client used.

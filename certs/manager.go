@@ -14,6 +14,7 @@ import (
 	"github.com/caddyserver/certmagic"
 	"go.uber.org/zap"
 
+	"portway/certs/files"
 	"portway/certs/localca"
 )
 
@@ -23,6 +24,7 @@ type Manager struct {
 	timing       timing
 	storage      storage
 	ca           *localca.CA
+	files        *files.Folder         // the user's own certificates; nil: none
 	authorities  map[string]*authority // all CAs by name
 	use          []string              // those that names without a wish are certified by, in order
 	keyType      string                // as in Wishes
@@ -37,6 +39,7 @@ type Manager struct {
 	names atomic.Pointer[names]
 
 	mu      sync.Mutex      // held while names change
+	list    []Name          // as SetNames was given them
 	running context.Context // of Run; nil before
 	ended   bool            // nothing is started any more
 	workers sync.WaitGroup  // goroutines of entries
@@ -88,6 +91,9 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		keyType:   cfg.KeyType,
 		reuseKeys: cfg.ReuseKeys,
 	}
+	if cfg.Files != "" {
+		m.files = files.Open(cfg.Files, cfg.Logger)
+	}
 	m.names.Store(newNames(nil, nil))
 	if err := m.useAuthorities(cfg, issuer); err != nil {
 		if m.cache != nil {
@@ -109,6 +115,9 @@ func (m *Manager) Run(ctx context.Context) error {
 	for _, e := range m.names.Load().all() {
 		m.start(e)
 	}
+	if m.files != nil {
+		m.workers.Go(func() { _ = m.files.Run(ctx, m.filesChanged) })
+	}
 	m.mu.Unlock()
 
 	<-ctx.Done()
@@ -126,16 +135,23 @@ func (m *Manager) Run(ctx context.Context) error {
 func (m *Manager) SetNames(list []Name) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
+	m.list = list
+	m.settle()
+}
+
+// settle makes m.names what m.list and the user's files ask for. The caller holds
+// m.mu.
+func (m *Manager) settle() {
 	old := m.names.Load()
-	wanted := make(map[string]*entry, len(list))
+	wanted := make(map[string]*entry, len(m.list))
 	var added []*entry
-	for _, n := range list {
+	for _, n := range m.list {
 		name := normalize(n.Name)
 		if name == "" || wanted[name] != nil {
 			continue
 		}
 		e := old.get(name)
-		if e == nil || e.wishes != n.Wishes {
+		if e == nil || e.wishes != n.Wishes || (e.kind == own) != (m.own(name, n.Wishes) != nil) {
 			e = m.newEntry(name, n.Wishes)
 			added = append(added, e)
 		}
@@ -163,6 +179,9 @@ func (m *Manager) SetNames(list []Name) {
 }
 
 func (m *Manager) newEntry(name string, wishes Wishes) *entry {
+	if m.own(name, wishes) != nil {
+		return newEntry(name, own, wishes, issuerOwn, "")
+	}
 	chain, err := m.chain(name, wishes)
 	k, reason := classify(name, err == nil && len(chain) == 0, m.isPublic)
 	if k != internal && err != nil {
@@ -193,7 +212,7 @@ func (m *Manager) start(e *entry) {
 		m.workers.Go(func() { k.run(ctx) })
 	case internal:
 		m.workers.Go(func() { m.keepInternal(ctx, e) })
-	case refused: // nothing to do
+	case refused, own: // nothing to do
 	}
 }
 
@@ -233,10 +252,14 @@ func (m *Manager) Status(host string) Status {
 	if e == nil {
 		e = names.find(normalize(host))
 	}
-	if e != nil {
+	switch {
+	case e == nil:
+		return Status{Name: host}
+	case m.files == nil:
 		return e.current()
+	default:
+		return m.status(e, normalize(host))
 	}
-	return Status{Name: host}
 }
 
 // All tells about every name, sorted.
@@ -244,7 +267,7 @@ func (m *Manager) All() []Status {
 	entries := m.names.Load().all()
 	all := make([]Status, len(entries))
 	for i, e := range entries {
-		all[i] = e.current()
+		all[i] = m.status(e, e.name)
 	}
 	return all
 }

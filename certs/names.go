@@ -15,6 +15,7 @@ const (
 	public   kind = iota // ACME CAs
 	internal             // the internal CA
 	refused              // nobody yet, for a reason that the user is told
+	own                  // the user has: there is a certificate in the folder of files
 )
 
 // classify decides who certifies name, which is normalised. The reason is set

@@ -2,8 +2,6 @@ package certs
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/rsa"
 	"crypto/tls"
 	"encoding/json"
 	"errors"
@@ -13,6 +11,8 @@ import (
 
 	"github.com/caddyserver/certmagic"
 	"github.com/mholt/acmez/v3/acme"
+
+	"portway/certs/files"
 )
 
 // stored is a certificate as it is in the storage.
@@ -114,16 +114,7 @@ func (c *stored) due() time.Time {
 const shortLife = 10 * 24 * time.Hour
 
 // keyTypeOf names the kind of c's key as Wishes.KeyType does.
-func keyTypeOf(c *tls.Certificate) string {
-	switch key := c.Leaf.PublicKey.(type) {
-	case *ecdsa.PublicKey:
-		return fmt.Sprintf("ec%d", key.Curve.Params().BitSize)
-	case *rsa.PublicKey:
-		return fmt.Sprintf("rsa%d", key.N.BitLen())
-	default:
-		return "other"
-	}
-}
+func keyTypeOf(c *tls.Certificate) string { return files.KeyType(c.Leaf) }
 
 // keyType is certmagic's word for what Wishes.KeyType says.
 func keyType(name string) (certmagic.KeyType, error) {

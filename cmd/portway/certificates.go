@@ -6,6 +6,7 @@ import (
 
 	"portway/admin"
 	"portway/certs"
+	"portway/label"
 	"portway/proxy"
 	"portway/route"
 )
@@ -64,6 +65,15 @@ func (c certificates) names(t *route.Table) []certs.Name {
 	all := make([]certs.Name, len(t.Names()))
 	for i, n := range t.Names() {
 		all[i] = certs.Name{Name: n.Host, Wishes: certs.Wishes(n.TLS)}
+	}
+	return all
+}
+
+// problems are those of the user's own certificates.
+func (c certificates) problems() []label.Problem {
+	var all []label.Problem
+	for _, p := range c.OwnProblems() {
+		all = append(all, label.Problem{Source: p.Path, Why: p.Why, Fix: p.Fix})
 	}
 	return all
 }

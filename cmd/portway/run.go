@@ -85,7 +85,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
-	status := admin.New(admin.Config{Version: versionString(), Purge: purge(answers), Upstreams: server.Upstreams, Certificates: certificates.describe, Root: certificates.root})
+	status := admin.New(admin.Config{Version: versionString(), Purge: purge(answers), Upstreams: server.Upstreams, Certificates: certificates.describe, Problems: certificates.problems, Root: certificates.root})
 	around.openControl(c.Control)
 	problems := &problemLog{logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
@@ -248,6 +248,7 @@ func (r *runCmd) certs(l *proxy.Listeners, logger *slog.Logger) certs.Config {
 	cfg := certs.Config{
 		Storage: r.Storage, Directory: r.ACMEDirectory, Roots: r.ACMERoots, Email: r.Email, Internal: r.InternalCA,
 		Limits:   r.ACMELimits.Limits,
+		Files:    folderOr(r.Certificates, defaultCerts),
 		HTTPPort: firstPort(l.HTTP()), TLSPort: firstPort(l.HTTPS()), Logger: logger,
 	}
 	if r.ACMEStaging {
@@ -266,11 +267,16 @@ func firstPort(addresses []netip.AddrPort) int {
 
 // staticRoutes is the folder of static route files, or none.
 func (r *runCmd) staticRoutes() string {
-	if r.Routes != "" {
-		return r.Routes
+	return folderOr(r.Routes, defaultRoutes)
+}
+
+// folderOr is given, or else fallback if there is such a folder.
+func folderOr(given, fallback string) string {
+	if given != "" {
+		return given
 	}
-	if info, err := os.Stat(defaultRoutes); err == nil && info.IsDir() {
-		return defaultRoutes
+	if info, err := os.Stat(fallback); err == nil && info.IsDir() {
+		return fallback
 	}
 	return ""
 }

@@ -55,6 +55,7 @@ type runCmd struct {
 	CacheMemory size `group:"cache" placeholder:"SIZE" default:"64MiB" help:"How much memory stored answers of all routes with the label portway.cache may take together; contents on their way may take half as much again. Default: 64MiB."`
 
 	Storage       string `group:"certs" placeholder:"FOLDER" default:"${storage}" help:"Where certificates and keys are kept. Default: ${storage_doc}."`
+	Certificates  string `group:"certs" placeholder:"FOLDER" help:"Folder of certificates of your own (PEM files, watched). They go before those of any CA. Without it, /etc/portway/certificates is read if it exists."`
 	Email         string `group:"certs" placeholder:"ADDRESS" help:"Contact address for the CA."`
 	ACMEDirectory string `name:"acme-directory" group:"certs" placeholder:"URL" help:"ACME directory of the CA. Default: Let's Encrypt."`
 	ACMEStaging   bool   `name:"acme-staging" group:"certs" help:"Use Let's Encrypt's staging CA, to try things out without its rate limits. Browsers do not trust its certificates."`
@@ -79,6 +80,7 @@ var groups = []kong.Group{
 const (
 	defaultConfig = "/etc/portway/portway.yaml"
 	defaultRoutes = "/etc/portway/routes"
+	defaultCerts  = "/etc/portway/certificates"
 )
 
 // imageDefaults is set to imageDefaultsValue by the Dockerfile. It changes defaults only,
