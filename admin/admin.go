@@ -55,7 +55,7 @@ func New(cfg Config) *Server {
 	s.mux.HandleFunc("GET /healthz", s.health)
 	s.mux.HandleFunc("GET /v1/status", s.status)
 	s.mux.HandleFunc("GET /v1/ca", s.root)
-	s.mux.HandleFunc("POST /v1/purge", s.purge)
+	s.mux.Handle("POST /v1/purge", purger(cfg.Purge))
 	return s
 }
 

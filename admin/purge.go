@@ -1,8 +1,11 @@
 package admin
 
 import (
+	"crypto/sha256"
+	"crypto/subtle"
 	"encoding/json"
 	"net/http"
+	"strings"
 )
 
 // Purge says what the cache is to drop. Exactly one of its fields is given.
@@ -21,8 +24,36 @@ type Purged struct {
 // maxPurge bounds a Purge in JSON.
 const maxPurge = 64 << 10
 
-func (s *Server) purge(w http.ResponseWriter, r *http.Request) {
-	if s.cfg.Purge == nil {
+// purger is what drops stored answers, and tells how many there were; nil: there is no
+// cache.
+type purger func(Purge) (int, error)
+
+var _ http.Handler = purger(nil)
+
+// PurgeByToken answers POST with a Purge in JSON as the control socket does, for whoever
+// has the token (RFC 6750). How long it takes to refuse another one tells nothing.
+func PurgeByToken(token string, purge func(Purge) (int, error)) http.Handler {
+	want := sha256.Sum256([]byte(token))
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		w.Header().Set("Cache-Control", "no-store")
+		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+		got := sha256.Sum256([]byte(strings.TrimSpace(given)))
+		switch {
+		case !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1:
+			w.Header().Set("WWW-Authenticate", `Bearer realm="purge"`)
+			http.Error(w, "send the purge token: Authorization: Bearer TOKEN", http.StatusUnauthorized)
+		case r.Method != http.MethodPost:
+			w.Header().Set("Allow", http.MethodPost)
+			http.Error(w, "send a purge by POST", http.StatusMethodNotAllowed)
+		default:
+			purger(purge).ServeHTTP(w, r)
+		}
+	})
+}
+
+// ServeHTTP does what a request says.
+func (do purger) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if do == nil {
 		http.Error(w, "this Portway has no cache", http.StatusNotFound)
 		return
 	}
@@ -33,7 +64,7 @@ func (s *Server) purge(w http.ResponseWriter, r *http.Request) {
 		http.Error(w, "not a purge: "+err.Error(), http.StatusBadRequest)
 		return
 	}
-	n, err := s.cfg.Purge(p)
+	n, err := do(p)
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return

@@ -15,9 +15,10 @@ import (
 // maxSecret bounds a secret's file, so that a wrong path cannot fill memory.
 const maxSecret = 1 << 20
 
-// resolveSecret gives the value behind file:PATH or env:NAME, or value itself.
+// ResolveSecret gives the value behind file:PATH or env:NAME, or value itself: what a
+// Secret option does, for settings too.
 // Its errors name the file or variable and nothing else.
-func resolveSecret(value string) (string, error) {
+func ResolveSecret(value string) (string, error) {
 	if path, ok := SecretFile(value); ok {
 		return secretFile(path)
 	}

@@ -198,7 +198,7 @@ func (s *Set) read(o Option, parse func(value string) error) {
 		return // whoever has the whole will see
 	}
 	if o.Secret {
-		secret, err := resolveSecret(value)
+		secret, err := ResolveSecret(value)
 		if err != nil {
 			s.report(o, err)
 			return

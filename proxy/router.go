@@ -24,6 +24,12 @@ func (s *Server) route(ex *exchange.Exchange) {
 	if ex.Conn.TLS == nil && s.aside(ex) {
 		return
 	}
+	if len(s.secure) > 0 && from.secure {
+		if h := s.secure[string(q.Path)]; h != nil {
+			h.Serve(ex)
+			return
+		}
+	}
 	t := s.table.Load()
 	if t == nil {
 		s.fail(ex, page{status: http.StatusServiceUnavailable, retry: time.Second, why: "Portway is starting."}, nil)

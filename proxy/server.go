@@ -27,6 +27,7 @@ type Server struct {
 	tls       *tls.Config
 	httpsPort int // 0: HTTPS is switched off
 	plain     map[string]exchange.Handler
+	secure    map[string]exchange.Handler
 
 	trust    atomic.Pointer[[]netip.Prefix]
 	table    atomic.Pointer[table]
@@ -73,7 +74,7 @@ func New(cfg Config) (*Server, error) {
 	}
 	s := &Server{
 		cfg: cfg, logger: cfg.Logger, limits: defaultLimits, listeners: listeners,
-		httpsPort: cfg.HTTPSPort, plain: make(map[string]exchange.Handler),
+		httpsPort: cfg.HTTPSPort, plain: make(map[string]exchange.Handler), secure: make(map[string]exchange.Handler),
 	}
 	s.SetTrusted(cfg.Trusted)
 	s.cache = cfg.Cache
@@ -86,6 +87,9 @@ func New(cfg Config) (*Server, error) {
 	}
 	for path, h := range cfg.Plain {
 		s.plain[path] = exchange.ToHTTP(h)
+	}
+	for path, h := range cfg.Secure {
+		s.secure[path] = exchange.ToHTTP(h)
 	}
 	if len(listeners.quic) > 0 {
 		s.http3 = s.newHTTP3()

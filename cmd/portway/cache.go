@@ -49,6 +49,17 @@ func (p purgeCmd) Run(c *cli) error {
 	return nil
 }
 
+// purgePath is where those who have the token drop what is stored, at any host.
+const purgePath = "/.well-known/portway/purge"
+
+// purging is what is served at purgePath; nothing without a token.
+func purging(token secret, c *cache.Cache) map[string]http.Handler {
+	if token == "" {
+		return nil
+	}
+	return map[string]http.Handler{purgePath: admin.PurgeByToken(string(token), purge(c))}
+}
+
 // purge is what the control socket does about a purge.
 func purge(c *cache.Cache) func(admin.Purge) (int, error) {
 	return func(p admin.Purge) (int, error) {

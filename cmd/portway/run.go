@@ -68,6 +68,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		Cache:             answers,
 		Listeners:         listeners,
 		Plain:             map[string]http.Handler{caPath: http.HandlerFunc(certificates.serveRoot)},
+		Secure:            purging(r.PurgeToken, answers),
 		ProxyProtocolFrom: flatten(r.ProxyProtocolFrom),
 		Trusted:           flatten(r.TrustedProxies),
 		HTTPSPort:         int(r.HTTPSPort),

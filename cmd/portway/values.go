@@ -102,6 +102,27 @@ func (s *size) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// secret is a text that nobody but us is to know.
+type secret string
+
+var _ encoding.TextUnmarshaler = (*secret)(nil)
+
+// leastSecret is how long one must be, so that it cannot be guessed.
+const leastSecret = 16
+
+// UnmarshalText takes the text itself, or file:/PATH or env:NAME of where it is.
+func (s *secret) UnmarshalText(text []byte) error {
+	value, err := label.ResolveSecret(string(text))
+	if err != nil {
+		return err
+	}
+	if value = strings.TrimSpace(value); len(value) < leastSecret || strings.ContainsAny(value, " \t\r\n") {
+		return fmt.Errorf("the secret must have at least %d characters and no white space in it; openssl rand -hex 32 makes a good one", leastSecret)
+	}
+	*s = secret(value)
+	return nil
+}
+
 // ipRange is one or several ranges of addresses.
 type ipRange []netip.Prefix
 
