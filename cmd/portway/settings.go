@@ -54,7 +54,7 @@ type runCmd struct {
 
 	CacheMemory size `group:"cache" placeholder:"SIZE" default:"64MiB" help:"How much memory stored answers of all routes with the label portway.cache may take together; contents on their way may take half as much again. Default: 64MiB."`
 
-	PurgeToken  secret `group:"cache" placeholder:"TOKEN" help:"Whoever sends this token may drop stored answers by POST to https://ANY-HOST/.well-known/portway/purge; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none, nobody may."`
+	PurgeToken secret `group:"cache" placeholder:"TOKEN" help:"Whoever sends this token may drop stored answers by POST to https://ANY-HOST/.well-known/portway/purge; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none, nobody may."`
 
 	Storage       string `group:"certs" placeholder:"FOLDER" default:"${storage}" help:"Where certificates and keys are kept. Default: ${storage_doc}."`
 	Certificates  string `group:"certs" placeholder:"FOLDER" help:"Folder of certificates of your own (PEM files, watched). They go before those of any CA. Without it, /etc/portway/certificates is read if it exists."`
