@@ -34,6 +34,9 @@ type Options struct {
 	Validity time.Duration
 	// BadNonces is the share of good nonces that are refused, in percent.
 	BadNonces int
+	// Yielding makes Pebble leave the processors to others, as a CA on a machine of its
+	// own would, for tests that measure.
+	Yielding bool
 	// Blocked are domains that are refused with rejectedIdentifier.
 	Blocked []string
 	// EAB are keys, base64 by their ids, one of which each account must be bound to;
@@ -119,7 +122,11 @@ func (p *Pebble) up() error {
 	if p.proc != nil {
 		earlier = p.proc.log
 	}
-	p.proc = start(p.t, "pebble", earlier,
+	begin := start
+	if p.opts.Yielding {
+		begin = startYielding
+	}
+	p.proc = begin(p.t, "pebble", earlier,
 		[]string{"-config", file, "-dnsserver", p.dns.addr},
 		p.sleep(),
 		"PEBBLE_AUTHZREUSE=0",

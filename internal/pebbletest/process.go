@@ -23,11 +23,21 @@ type process struct {
 // log, or to a new one if that is nil.
 func start(t testing.TB, program string, log *logBuffer, args []string, env ...string) *process {
 	t.Helper()
+	return startAs(t, program, log, exec.Command(binary(t, program), args...), env)
+}
+
+// startYielding is start at the lowest priority.
+func startYielding(t testing.TB, program string, log *logBuffer, args []string, env ...string) *process {
+	t.Helper()
+	return startAs(t, program, log, exec.Command("nice", append([]string{"-n", "19", binary(t, program)}, args...)...), env)
+}
+
+func startAs(t testing.TB, program string, log *logBuffer, cmd *exec.Cmd, env []string) *process {
+	t.Helper()
 	if log == nil {
 		log = new(logBuffer)
 	}
-	p := &process{name: program, log: log, done: make(chan struct{})}
-	p.cmd = exec.Command(binary(t, program), args...)
+	p := &process{name: program, log: log, done: make(chan struct{}), cmd: cmd}
 	p.cmd.Env = append([]string{"PATH=" + os.Getenv("PATH")}, env...)
 	p.cmd.Stdout, p.cmd.Stderr = log, log
 	p.cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
