@@ -23,6 +23,7 @@ var arrows = map[string][]string{
 	"geo":                 {},
 	"certs":               {"certs/budget", "certs/files", "certs/localca", "internal/atomicfile"},
 	"certs/files":         {},
+	"certs/dns":           {},
 	"certs/localca":       {"internal/atomicfile"},
 	"certs/budget":        {"internal/atomicfile"},
 	"admin":               {"label", "route"},
