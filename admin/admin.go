@@ -1,11 +1,12 @@
-// Package admin answers questions about the running Portway: whether it serves,
-// what it serves, what was rejected and why. It is reached over the control
-// socket.
+// Package admin knows the truth about the running Portway, and tells it: what is
+// served, what was rejected and why, which way a request goes, what changed, and what
+// failed lately. It is reached over the control socket; all that it tells, its
+// OpenAPI document describes.
 package admin
 
 import (
-	"encoding/json"
 	"errors"
+	"log/slog"
 	"net/http"
 	"sync/atomic"
 
@@ -17,9 +18,9 @@ import (
 type Config struct {
 	Version string
 
-	// Upstreams gives a route's upstreams with what the proxy has found out about
+	// Replicas gives a route's upstreams with what the proxy has found out about
 	// them; nil: they are as in the table.
-	Upstreams func(*route.Route) []route.Upstream
+	Replicas func(*route.Route) []Replica
 
 	// Certificates lists every name's certificate; nil: none.
 	Certificates func() []Certificate
@@ -32,35 +33,61 @@ type Config struct {
 
 	// Root gives the internal CA's root in PEM and the file that holds it; nil: none.
 	Root func() (pem []byte, path string, err error)
+
+	Places route.Places // where clients are, for Explain; may be nil
+	Log    *Log         // the last lines of Portway's own log; may be nil
+	Logger *slog.Logger // for ports that do not answer; nil: nowhere
 }
 
-// Server answers over HTTP:
-//
-//	GET /healthz      200 once the first table is served, 503 with the reason before and while shutting down
-//	GET /v1/status    Status as JSON
-//	GET /v1/ca        Root as JSON
-//	POST /v1/purge    takes a Purge as JSON, answers with Purged
+// Replica is one of a route's upstreams with its live state.
+type Replica struct {
+	route.Upstream
+	InFlight int64
+	LeftOut  string // why it gets no requests though it is Ready; empty: it does
+}
+
+// Server answers over HTTP what its OpenAPI document lists, and in Go by its methods,
+// which may be called from any goroutine.
 type Server struct {
 	cfg      Config
-	table    atomic.Pointer[route.Table]
+	view     atomic.Pointer[view]
 	draining atomic.Bool
 	mux      *http.ServeMux
+
+	failures failures
+	failed   *feed[Failure]
+	history  *feed[Event]
+	prober   prober
+	news     chan struct{} // there is another table
 }
 
 var _ http.Handler = (*Server)(nil)
 
 // New makes a Server that knows no table yet.
 func New(cfg Config) *Server {
-	s := &Server{cfg: cfg, mux: http.NewServeMux()}
-	s.mux.HandleFunc("GET /healthz", s.health)
-	s.mux.HandleFunc("GET /v1/status", s.status)
-	s.mux.HandleFunc("GET /v1/ca", s.root)
-	s.mux.Handle("POST /v1/purge", purger(cfg.Purge))
+	if cfg.Logger == nil {
+		cfg.Logger = slog.New(slog.DiscardHandler)
+	}
+	s := &Server{
+		cfg: cfg, mux: http.NewServeMux(), news: make(chan struct{}, 1),
+		failed: newFeed[Failure](1), history: newFeed[Event](maxHistory), prober: prober{logger: cfg.Logger},
+	}
+	for _, e := range s.endpoints() {
+		s.mux.HandleFunc(e.method+" "+e.path, e.handle)
+	}
 	return s
 }
 
 // SetTable takes the table that is served from now on.
-func (s *Server) SetTable(t *route.Table) { s.table.Store(t) }
+func (s *Server) SetTable(t *route.Table) {
+	v := newView(t)
+	s.view.Store(v)
+	s.failures.retain(func(id string) bool { return v.byID[id] != nil })
+	select {
+	case s.news <- struct{}{}:
+	default:
+	}
+}
 
 // Draining makes health checks fail, so that whoever balances over several
 // Portways sends no more requests here.
@@ -79,7 +106,7 @@ func (s *Server) unhealthy() error {
 	switch {
 	case s.draining.Load():
 		return errDraining
-	case s.table.Load() == nil:
+	case s.view.Load() == nil:
 		return errStarting
 	default:
 		return nil
@@ -109,11 +136,4 @@ func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
 		return
 	}
 	writeJSON(w, Root{PEM: string(pem), Path: path})
-}
-
-func writeJSON(w http.ResponseWriter, v any) {
-	w.Header().Set("Content-Type", "application/json")
-	e := json.NewEncoder(w)
-	e.SetIndent("", "  ")
-	_ = e.Encode(v) // the client has gone: nobody is left to be told
 }

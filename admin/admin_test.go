@@ -61,7 +61,7 @@ func TestStatus(t *testing.T) {
 		t.Fatalf("%+v", got)
 	}
 	if r := got.Routes[0]; r.Name != "blog/web" || r.HTTPS != "redirect" || len(r.Upstreams) != 1 ||
-		r.Upstreams[0] != (admin.Upstream{Name: "blog-web-1", Address: "172.18.0.3:80", Scheme: "http", State: route.Unhealthy.String(), Reason: "its health check fails"}) {
+		r.Upstreams[0] != (admin.Upstream{ID: "1", Name: "blog-web-1", Address: "172.18.0.3:80", Scheme: "http", State: route.Unhealthy.String(), Reason: "its health check fails"}) {
 		t.Errorf("route %+v", r)
 	}
 	if p := got.Problems[1]; p != (admin.Problem{Source: `container "x"`, Label: "portway.hots", Why: "unknown label", Fix: "did you mean portway.host?"}) {
@@ -75,8 +75,8 @@ func TestStatus(t *testing.T) {
 // What the proxy has found out about a replica goes before what the table says.
 func TestStatusOfUpstreams(t *testing.T) {
 	t.Parallel()
-	s := admin.New(admin.Config{Upstreams: func(r *route.Route) []route.Upstream {
-		return []route.Upstream{{Name: r.Upstreams[0].Name, State: route.Unhealthy, Reason: "its health check fails: 503"}}
+	s := admin.New(admin.Config{Replicas: func(r *route.Route) []admin.Replica {
+		return []admin.Replica{{Upstream: route.Upstream{Name: r.Upstreams[0].Name, State: route.Unhealthy, Reason: "its health check fails: 503"}}}
 	}})
 	s.SetTable(route.NewTable([]*route.Route{{ID: "a", Hosts: []string{"a.example.com"}, Path: "/", Upstreams: []route.Upstream{{Name: "web-1"}}}}, nil))
 	if got := s.Status().Routes[0].Upstreams; len(got) != 1 || got[0].Name != "web-1" || got[0].State != "unhealthy" || got[0].Reason != "its health check fails: 503" {

@@ -4,7 +4,6 @@ import (
 	"time"
 
 	"portway/label"
-	"portway/route"
 )
 
 // Status is what is served now, what was rejected, and how certificates stand.
@@ -16,33 +15,6 @@ type Status struct {
 	Problems     []Problem     `json:"problems"`
 	Certificates []Certificate `json:"certificates"`
 	Runtime      Runtime       `json:"runtime"`
-}
-
-// Route is one site, or one path of a site.
-type Route struct {
-	Name      string     `json:"name"`
-	Source    string     `json:"source"`
-	Hosts     []string   `json:"hosts"`
-	Path      string     `json:"path"`
-	HTTPS     string     `json:"https"`
-	Upstreams []Upstream `json:"upstreams"`
-}
-
-// Upstream is one replica of a route's origin.
-type Upstream struct {
-	Name    string `json:"name"`
-	Address string `json:"address"`
-	Scheme  string `json:"scheme"`
-	State   string `json:"state"`
-	Reason  string `json:"reason,omitempty"`
-}
-
-// Problem is a label.Problem.
-type Problem struct {
-	Source string `json:"source"`
-	Label  string `json:"label,omitempty"`
-	Why    string `json:"why"`
-	Fix    string `json:"fix,omitempty"`
 }
 
 // Certificate is what is known about one name's certificate.
@@ -71,36 +43,26 @@ func (s *Server) Status() Status {
 	if s.cfg.Certificates != nil {
 		st.Certificates = append(st.Certificates, s.cfg.Certificates()...)
 	}
-	if s.cfg.Problems != nil {
-		for _, p := range s.cfg.Problems() {
-			st.Problems = append(st.Problems, problem(p))
-		}
+	for _, p := range s.otherProblems() {
+		st.Problems = append(st.Problems, problem(p))
 	}
-	t := s.table.Load()
-	if t == nil {
+	v := s.view.Load()
+	if v == nil {
 		return st
 	}
-	for _, r := range t.Routes() {
-		upstreams := r.Upstreams
-		if s.cfg.Upstreams != nil {
-			upstreams = s.cfg.Upstreams(r)
-		}
-		st.Routes = append(st.Routes, describe(r, upstreams))
+	for _, r := range v.Routes() {
+		st.Routes = append(st.Routes, s.describe(r))
 	}
-	for _, p := range t.Problems() {
+	for _, p := range v.Problems() {
 		st.Problems = append(st.Problems, problem(p))
 	}
 	return st
 }
 
-func describe(r *route.Route, upstreams []route.Upstream) Route {
-	d := Route{Name: r.Name, Source: r.Source, Hosts: r.Hosts, Path: r.Path, HTTPS: string(r.HTTPS), Upstreams: []Upstream{}}
-	for _, u := range upstreams {
-		d.Upstreams = append(d.Upstreams, Upstream{Name: u.Name, Address: u.Address, Scheme: string(u.Scheme), State: u.State.String(), Reason: u.Reason})
+// otherProblems are those that the table does not have.
+func (s *Server) otherProblems() []label.Problem {
+	if s.cfg.Problems == nil {
+		return nil
 	}
-	return d
-}
-
-func problem(p label.Problem) Problem {
-	return Problem{Source: p.Source, Label: p.Key, Why: p.Why, Fix: p.Fix}
+	return s.cfg.Problems()
 }

@@ -35,6 +35,8 @@ func (s *Server) logFailure(ex *exchange.Exchange, status int, told string, caus
 	if m, is := ex.Front.(*mirror); is { // no client is told anything, and there may be many
 		m.failed(cause)
 		level = slog.LevelDebug
+	} else if s.cfg.Failed != nil {
+		s.cfg.Failed(failure(ex, status, told, cause))
 	}
 	if !s.logger.Enabled(context.Background(), level) {
 		return

@@ -55,6 +55,10 @@ type Config struct {
 	Drain      time.Duration // how long Run waits for requests in flight; 0: 30 s
 	Certs      Certificates  // may be nil if HTTPS is empty
 	Logger     *slog.Logger
+
+	// Failed is told each request that Portway itself had to answer. It must not
+	// block. May be nil.
+	Failed func(Failure)
 }
 
 // limits are the time limits towards clients. A body may take as long as it

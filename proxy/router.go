@@ -43,7 +43,7 @@ func (s *Server) route(ex *exchange.Exchange) {
 		s.notFound(ex, known)
 		return
 	}
-	ex.RouteName = r.Name
+	ex.RouteName, ex.RouteID = r.Name, r.ID
 	if r.HTTPS != route.Off && s.barred(ex, r, from.secure) {
 		return
 	}

@@ -70,7 +70,7 @@ func (s *split) Serve(ex *exchange.Exchange) {
 			}
 		}
 	}
-	ex.RouteName = first.name // it says why
+	ex.RouteName, ex.RouteID = first.name, first.origin.route // it says why
 	first.handler.Serve(ex)
 }
 
@@ -102,7 +102,7 @@ func (t *taker) tryServe(ex *exchange.Exchange) bool {
 	if !t.origin.usable() {
 		return false
 	}
-	ex.RouteName = t.name
+	ex.RouteName, ex.RouteID = t.name, t.origin.route
 	if t.handler != exchange.Handler(t.origin) {
 		// Its middleware may change the request, which then is not what another one
 		// should get: there is no way back.

@@ -35,7 +35,8 @@ const (
 func (r *runCmd) Run(inv *invocation, c *cli) error {
 	level := new(slog.LevelVar)
 	level.Set(parseLevel(r.LogLevel))
-	logger := newLogger(os.Stderr, r.LogFormat, level)
+	lines := admin.NewLog()
+	logger := slog.New(lines.Handler(newLogger(os.Stderr, r.LogFormat, level).Handler()))
 	logger.Info("starting", "version", versionString(), "settings_file", cmp.Or(inv.sources.path, "none"))
 
 	inherited, err := service.Inherit(inv.sources.env)
@@ -82,11 +83,16 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		countries = geo.Open(r.GeoIP, logger)
 		serving.Places = countries
 	}
+	var status *admin.Server // set before anything is served
+	serving.Failed = func(f proxy.Failure) { status.Failed(admin.Failure(f)) }
 	server, err := proxy.New(serving)
 	if err != nil {
 		return err
 	}
-	status := admin.New(admin.Config{Version: versionString(), Purge: purge(answers), Upstreams: server.Upstreams, Certificates: certificates.describe, Problems: certificates.problems, Root: certificates.root})
+	status = admin.New(admin.Config{
+		Version: versionString(), Purge: purge(answers), Replicas: replicas(server), Certificates: certificates.describe, Problems: certificates.problems,
+		Root: certificates.root, Places: serving.Places, Log: lines, Logger: logger,
+	})
 	around.openControl(c.Control)
 	problems := &problemLog{logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
@@ -132,6 +138,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return server.Run(stop)
 	})
 	g.Go(func() error { return manager.Run(life) })
+	g.Go(func() error { return status.Run(life) })
 	if countries != nil {
 		g.Go(func() error { return countries.Run(life) })
 	}

@@ -196,8 +196,8 @@ type Exchange struct {
 	// ClientIP is the client's address as far as it can be trusted: the peer's, or
 	// what trusted proxies report. Set before any middleware runs.
 	ClientIP netip.Addr
-	// RouteName names the route for logs; empty if none matched.
-	RouteName string
+	// RouteName names the route for logs; empty if none matched. RouteID is its ID.
+	RouteName, RouteID string
 	// Failure is what a middleware could not do, so that it had to answer itself; for
 	// the log only.
 	Failure error
@@ -413,7 +413,7 @@ func (ex *Exchange) reset() {
 	p.Trailers.Reset()
 	*q = Request{Fields: q.Fields, Trailers: q.Trailers}
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
-	ex.Conn, ex.Front, ex.RouteName, ex.Failure = nil, nil, "", nil
+	ex.Conn, ex.Front, ex.RouteName, ex.RouteID, ex.Failure = nil, nil, "", "", nil
 	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
 	ex.hasID, ex.finished, ex.Identified, ex.Unanswered = false, false, false, false
 	clear(ex.done)
