@@ -27,6 +27,14 @@ type CA struct {
 	PreferredChain []string
 }
 
+// CAError is what is wrong with a CA that Config uses or defines.
+type CAError struct{ err error }
+
+func (e *CAError) Error() string { return e.err.Error() }
+
+// Unwrap gives the cause.
+func (e *CAError) Unwrap() error { return e.err }
+
 // The names that are special in Config.Use and Wishes.Issuer.
 const (
 	InternalCA = "internal"

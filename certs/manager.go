@@ -99,7 +99,7 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		if m.cache != nil {
 			m.cache.Stop()
 		}
-		return nil, err
+		return nil, &CAError{err}
 	}
 	return m, nil
 }

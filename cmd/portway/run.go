@@ -25,10 +25,7 @@ import (
 	"portway/route"
 )
 
-const (
-	dockerSocket = "unix:///var/run/docker.sock"
-	staging      = "https://acme-staging-v02.api.letsencrypt.org/directory" // Let's Encrypt's
-)
+const dockerSocket = "unix:///var/run/docker.sock"
 
 // Run serves until a signal or a failure ends it. The order matters: what
 // needs root comes before giving it up, what writes files comes after.
@@ -53,11 +50,18 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
+	cas, err := r.cas(inv) // whose secrets may be root's
+	if err != nil {
+		return err
+	}
 	if err := r.giveUpRoot(inv, c, logger); err != nil {
 		return err
 	}
-	manager, err := certs.New(r.certs(listeners, logger))
+	manager, err := certs.New(r.certs(listeners, cas, logger))
 	if err != nil {
+		if wrong := (*certs.CAError)(nil); errors.As(err, &wrong) {
+			return err
+		}
 		return fmt.Errorf("%s: %w", inv.where("storage"), err)
 	}
 	certificates := certificates{manager}
@@ -157,8 +161,20 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 
 // check looks for settings that contradict each other.
 func (r *runCmd) check(inv *invocation) error {
-	if r.ACMEStaging && r.ACMEDirectory != "" {
-		return &settingsError{[]string{fmt.Sprintf("%s and %s: choose one, both name a CA", inv.where("acme-staging"), inv.where("acme-directory"))}}
+	var named []string
+	for _, each := range []struct {
+		flag  string
+		given bool
+	}{{"acme-staging", r.ACMEStaging}, {"acme-directory", r.ACMEDirectory != ""}, {"ca", len(r.CA) > 0}} {
+		if each.given {
+			named = append(named, inv.where(each.flag))
+		}
+	}
+	if len(named) > 1 {
+		return &settingsError{[]string{strings.Join(named[:2], " and ") + ": choose one, both name a CA"}}
+	}
+	if _, err := r.cas(inv); err != nil {
+		return err
 	}
 	if len(r.HTTP) == 0 && len(r.HTTPS) == 0 {
 		return &settingsError{[]string{fmt.Sprintf("%s and %s: both are off, nothing would be served", inv.where("http"), inv.where("https"))}}
@@ -252,15 +268,16 @@ func (r *runCmd) giveUpRoot(inv *invocation, c *cli, logger *slog.Logger) error 
 }
 
 // certs is the policy for certificates. Challenges arrive where we listen.
-func (r *runCmd) certs(l *proxy.Listeners, logger *slog.Logger) certs.Config {
+func (r *runCmd) certs(l *proxy.Listeners, cas []certs.CA, logger *slog.Logger) certs.Config {
 	cfg := certs.Config{
+		CAs: cas, Use: r.CA, KeyType: r.KeyType, ReuseKeys: r.ReuseKeys,
 		Storage: r.Storage, Directory: r.ACMEDirectory, Roots: r.ACMERoots, Email: r.Email, Internal: r.InternalCA,
 		Limits:   r.ACMELimits.Limits,
 		Files:    folderOr(r.Certificates, defaultCerts),
 		HTTPPort: firstPort(l.HTTP()), TLSPort: firstPort(l.HTTPS()), Logger: logger,
 	}
 	if r.ACMEStaging {
-		cfg.Directory = staging
+		cfg.Use = []string{"letsencrypt-staging"}
 	}
 	return cfg
 }

@@ -56,14 +56,18 @@ type runCmd struct {
 
 	PurgeToken secret `group:"cache" placeholder:"TOKEN" help:"Whoever sends this token may drop stored answers by POST to https://ANY-HOST/.well-known/portway/purge; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none, nobody may."`
 
-	Storage       string `group:"certs" placeholder:"FOLDER" default:"${storage}" help:"Where certificates and keys are kept. Default: ${storage_doc}."`
-	Certificates  string `group:"certs" placeholder:"FOLDER" help:"Folder of certificates of your own (PEM files, watched). They go before those of any CA. Without it, /etc/portway/certificates is read if it exists."`
-	Email         string `group:"certs" placeholder:"ADDRESS" help:"Contact address for the CA."`
-	ACMEDirectory string `name:"acme-directory" group:"certs" placeholder:"URL" help:"ACME directory of the CA. Default: Let's Encrypt."`
-	ACMEStaging   bool   `name:"acme-staging" group:"certs" help:"Use Let's Encrypt's staging CA, to try things out without its rate limits. Browsers do not trust its certificates."`
-	ACMERoots     string `name:"acme-roots" group:"certs" placeholder:"FILE" help:"Roots to trust when speaking to the ACME directory (PEM). Default: the system's."`
-	ACMELimits    limits `name:"acme-limits" group:"certs" placeholder:"LIMIT,..." help:"What the CA allows, where it has not published it and Portway so does not know: orders=300/3h, certificates=50/7d (per registered domain), duplicates=5/7d (of the same name), failures=5/1h (per name). Orders that would break a limit wait. Those of Let's Encrypt are known. Default: no limits."`
-	InternalCA    bool   `name:"internal-ca" group:"certs" help:"Take every certificate from the internal CA, those for public names too."`
+	Storage       string    `group:"certs" placeholder:"FOLDER" default:"${storage}" help:"Where certificates and keys are kept. Default: ${storage_doc}."`
+	Certificates  string    `group:"certs" placeholder:"FOLDER" help:"Folder of certificates of your own (PEM files, watched). They go before those of any CA. Without it, /etc/portway/certificates is read if it exists."`
+	Email         string    `group:"certs" placeholder:"ADDRESS" help:"Contact address for the CA."`
+	CA            []string  `name:"ca" group:"certs" placeholder:"NAME,..." help:"Who issues certificates for public names: letsencrypt, letsencrypt-staging, zerossl, google, internal, one that --ca-option defines, or the URL of an ACME directory. The next is asked while the one before cannot. Default: letsencrypt, and with --email then zerossl."`
+	CAOption      caOptions `name:"ca-option" group:"certs" placeholder:"NAME.OPTION=VALUE" help:"What Portway has to know about a CA: directory (URL), roots (file), eab-kid and eab-key (of the account there; file:PATH and env:NAME keep the key out of here), profile, chain (names of issuers, the first found is preferred). Give the flag several times, a line each in the variable, a list in the file. Default: none."`
+	KeyType       string    `group:"certs" placeholder:"TYPE" enum:"ec256,ec384,rsa2048,rsa4096" default:"ec256" help:"Kind of the keys of certificates for public names: ec256, ec384, rsa2048 or rsa4096. Default: ec256."`
+	ReuseKeys     bool      `group:"certs" help:"Renewed certificates have the key of the one before, for those who pin keys (TLSA records)."`
+	ACMEDirectory string    `name:"acme-directory" group:"certs" placeholder:"URL" help:"ACME directory of the CA. Default: Let's Encrypt."`
+	ACMEStaging   bool      `name:"acme-staging" group:"certs" help:"Use Let's Encrypt's staging CA, to try things out without its rate limits. Browsers do not trust its certificates."`
+	ACMERoots     string    `name:"acme-roots" group:"certs" placeholder:"FILE" help:"Roots to trust when speaking to the ACME directory (PEM). Default: the system's."`
+	ACMELimits    limits    `name:"acme-limits" group:"certs" placeholder:"LIMIT,..." help:"What the CA allows, where it has not published it and Portway so does not know: orders=300/3h, certificates=50/7d (per registered domain), duplicates=5/7d (of the same name), failures=5/1h (per name). Orders that would break a limit wait. Those of Let's Encrypt are known. Default: no limits."`
+	InternalCA    bool      `name:"internal-ca" group:"certs" help:"Take every certificate from the internal CA, those for public names too."`
 
 	LogLevel  string `live:"" group:"log" placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: debug, info, warn or error. Default: info."`
 	LogFormat string `group:"log" placeholder:"FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json. Default: auto."`

@@ -71,7 +71,7 @@ func (s *sources) Resolve(ctx *kong.Context, _ *kong.Path, flag *kong.Flag) (any
 	if !ok {
 		return nil, nil
 	}
-	if flag.Target.Type() == reflect.TypeFor[routeOptions]() {
+	if kind := flag.Target.Type(); kind == reflect.TypeFor[routeOptions]() || kind == reflect.TypeFor[caOptions]() {
 		from.value = from.lines
 	}
 	if err := try(flag, from.value); err != nil {

@@ -208,6 +208,20 @@ var _ kong.MapperValue = (*routeOptions)(nil)
 
 // Decode adds lines of "option=value".
 func (o *routeOptions) Decode(ctx *kong.DecodeContext) error {
+	return addLines((*label.Values)(o), ctx, "compress=true")
+}
+
+// caOptions are options of CAs, by "name.option".
+type caOptions label.Values
+
+var _ kong.MapperValue = (*caOptions)(nil)
+
+// Decode adds lines of "name.option=value".
+func (o *caOptions) Decode(ctx *kong.DecodeContext) error {
+	return addLines((*label.Values)(o), ctx, "corp.directory=https://ca.example.com/acme/directory")
+}
+
+func addLines(o *label.Values, ctx *kong.DecodeContext, example string) error {
 	var text string
 	if err := ctx.Scan.PopValueInto("option=value", &text); err != nil {
 		return err
@@ -220,13 +234,13 @@ func (o *routeOptions) Decode(ctx *kong.DecodeContext) error {
 		option, value, ok := strings.Cut(line, "=")
 		option = strings.TrimPrefix(strings.TrimSpace(option), label.Prefix)
 		if !ok || option == "" {
-			return fmt.Errorf("%q is not of the form option=value, such as compress=true", line)
+			return fmt.Errorf("%q is not of the form option=value, such as %s", line, example)
 		}
 		if _, twice := (*o)[option]; twice {
 			return fmt.Errorf("%s is given twice", option)
 		}
 		if *o == nil {
-			*o = make(routeOptions)
+			*o = make(label.Values)
 		}
 		(*o)[option] = value
 	}
