@@ -28,6 +28,10 @@ type Config struct {
 	// Problems gives problems besides those of the table; nil: there are none.
 	Problems func() []label.Problem
 
+	// Cache tells what the cache of the route with that ID has done, but for HitRatio;
+	// false if it has none. May be nil.
+	Cache func(route string) (Cache, bool)
+
 	// Purge drops stored answers and tells how many there were; nil: there is no cache.
 	Purge func(Purge) (int, error)
 

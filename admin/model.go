@@ -16,6 +16,7 @@ type Route struct {
 	Path      string     `json:"path"`
 	HTTPS     string     `json:"https"`
 	Upstreams []Upstream `json:"upstreams"`
+	Cache     *Cache     `json:"cache,omitempty"` // nil: the route has none
 }
 
 // RouteDetail is a Route with all that is known about it.

@@ -138,7 +138,7 @@ func (v *view) chain(r *route.Route) []Step {
 
 // describe tells about a route what the status has.
 func (s *Server) describe(r *route.Route) Route {
-	d := Route{ID: r.ID, Name: r.Name, Source: r.Source, Hosts: r.Hosts, Path: r.Path, HTTPS: string(r.HTTPS), Upstreams: []Upstream{}}
+	d := Route{ID: r.ID, Name: r.Name, Source: r.Source, Hosts: r.Hosts, Path: r.Path, HTTPS: string(r.HTTPS), Upstreams: []Upstream{}, Cache: s.counts(r.ID)}
 	for _, u := range s.replicas(r) {
 		d.Upstreams = append(d.Upstreams, Upstream{
 			ID: u.ID, Name: u.Name, Address: u.Address, Scheme: string(u.Scheme), State: u.State.String(), Reason: u.Reason,

@@ -66,3 +66,13 @@ func purge(c *cache.Cache) func(admin.Purge) (int, error) {
 		return c.Purge(cache.Purge{URL: p.URL, Prefix: p.Prefix, Tag: p.Tag, All: p.All})
 	}
 }
+
+// counts is how the status tells what caches have done.
+func counts(c *cache.Cache) func(route string) (admin.Cache, bool) {
+	return func(route string) (admin.Cache, bool) {
+		n, ok := c.Counts(route)
+		return admin.Cache{
+			Hits: n.Hits, Stale: n.Stale, Validated: n.Validated, Collapsed: n.Collapsed, Misses: n.Misses, Bypassed: n.Bypassed,
+		}, ok
+	}
+}

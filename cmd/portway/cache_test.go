@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
@@ -10,6 +11,8 @@ import (
 	"sync/atomic"
 	"syscall"
 	"testing"
+
+	"portway/admin"
 )
 
 // Whoever has the token drops what is stored, at any host, but not over plain HTTP, where
@@ -37,7 +40,7 @@ func TestPurgeByToken(t *testing.T) {
 			t.Fatal(status, err)
 		}
 	}
-	ask := func(method, proto, authorization, content string) (int, string) {
+	purgeBy := func(method, proto, authorization, content string) (int, string) {
 		r, err := http.NewRequestWithContext(t.Context(), method, "http://"+p.http+purgePath, strings.NewReader(content))
 		if err != nil {
 			t.Fatal(err)
@@ -71,18 +74,29 @@ func TestPurgeByToken(t *testing.T) {
 		{"GET", "https", right, "", 405},
 		{"POST", "https", right, `{"everything":true}`, 400},
 	} {
-		if status, said := ask(c.method, c.proto, c.authorization, c.content); status != c.status {
+		if status, said := purgeBy(c.method, c.proto, c.authorization, c.content); status != c.status {
 			t.Errorf("%+v: %d %s", c, status, said)
 		}
 	}
 	if _, _, err := p.get(t.Context(), "/"); err != nil || asked.Load() != 1 || purges.Load() != 1 {
 		t.Errorf("%v; the origin was asked %d times, and got %d purges", err, asked.Load(), purges.Load())
 	}
-	if status, said := ask("POST", "https", strings.Replace(right, "Bearer", "bearer", 1), `{"prefix":"https://site.test/"}`); status != http.StatusOK || !strings.Contains(said, `"dropped": 1`) {
+	if status, said := purgeBy("POST", "https", strings.Replace(right, "Bearer", "bearer", 1), `{"prefix":"https://site.test/"}`); status != http.StatusOK || !strings.Contains(said, `"dropped": 1`) {
 		t.Errorf("%d %s", status, said)
 	}
 	if _, _, err := p.get(t.Context(), "/"); err != nil || asked.Load() != 2 {
 		t.Errorf("%v; the origin was asked %d times", err, asked.Load())
+	}
+	status, content, err := ask(p.control, "/v1/status")
+	if err != nil || status != http.StatusOK {
+		t.Fatal(status, err)
+	}
+	var st admin.Status
+	if err := json.Unmarshal(content, &st); err != nil {
+		t.Fatal(err)
+	}
+	if c := st.Routes[0].Cache; c == nil || *c != (admin.Cache{Hits: 2, Misses: 2, Bypassed: 1, HitRatio: 0.5}) {
+		t.Errorf("the status tells of the cache %+v", c)
 	}
 	p.signal(syscall.SIGTERM)
 	p.ends(0)

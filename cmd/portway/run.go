@@ -94,7 +94,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return err
 	}
 	status = admin.New(admin.Config{
-		Version: versionString(), Purge: purge(answers), Replicas: replicas(server), Certificates: certificates.describe, Problems: certificates.problems,
+		Version: versionString(), Cache: counts(answers), Purge: purge(answers), Replicas: replicas(server), Certificates: certificates.describe, Problems: certificates.problems,
 		Root: certificates.root, Places: serving.Places, Log: lines, Logger: logger,
 	})
 	around.openControl(c.Control)

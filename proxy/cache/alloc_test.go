@@ -3,6 +3,7 @@ package cache
 import (
 	"io"
 	"net/netip"
+	"runtime"
 	"testing"
 
 	"portway/label"
@@ -110,5 +111,29 @@ func TestMemoryIsBoundedAndResistsScans(t *testing.T) {
 	}
 	if n := c.filling.Load(); n != 0 {
 		t.Errorf("%d bytes are said to be on their way", n)
+	}
+}
+
+// What a route has counted outlives a change of its labels, and not the route.
+func TestCountsLiveWithTheirRoute(t *testing.T) {
+	t.Parallel()
+	c, err := New(Config{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	h := (&Options{on: true}).Wrap(c, "r", exchange.HandlerFunc(func(*exchange.Exchange) {})).(*handler)
+	h.counts.hits.Add(5)
+	h = (&Options{on: true, ttl: 1}).Wrap(c, "r", h.next).(*handler)
+	if n, ok := c.Counts("r"); !ok || n.Hits != 5 {
+		t.Errorf("after a change: %+v %v", n, ok)
+	}
+	runtime.KeepAlive(h)
+	runtime.GC()
+	if n, ok := c.Counts("r"); ok {
+		t.Errorf("the route is gone, and %+v is there", n)
+	}
+	if c.counters("s"); len(c.counted) != 1 {
+		t.Errorf("%d routes are kept", len(c.counted))
 	}
 }

@@ -30,6 +30,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
+	"weak"
 
 	"portway/proxy/exchange"
 )
@@ -54,10 +55,11 @@ type Cache struct {
 
 	filling atomic.Int64 // bytes of contents on their way
 
-	mu     sync.Mutex
-	closed bool
-	live   map[*exchange.Exchange]struct{} // fetches under way
-	work   sync.WaitGroup                  // goroutines of them
+	mu      sync.Mutex
+	closed  bool
+	live    map[*exchange.Exchange]struct{}   // fetches under way
+	counted map[string]weak.Pointer[counters] // by route
+	work    sync.WaitGroup                    // goroutines of them
 }
 
 // New makes an empty Cache.
@@ -72,7 +74,7 @@ func New(cfg Config) (*Cache, error) {
 	if err != nil {
 		return nil, err
 	}
-	c := &Cache{cfg: cfg, memory: m, now: time.Now, live: make(map[*exchange.Exchange]struct{})}
+	c := &Cache{cfg: cfg, memory: m, now: time.Now, live: make(map[*exchange.Exchange]struct{}), counted: make(map[string]weak.Pointer[counters])}
 	c.flights.all = make(map[string][]*flight)
 	return c, nil
 }

@@ -12,6 +12,7 @@ import (
 // the same site that Location and Content-Location name. Fetches under way are not
 // stored either.
 func (h *handler) change(ex *exchange.Exchange, safe bool) {
+	h.counts.bypassed.Add(1)
 	if safe {
 		h.next.Serve(ex)
 		h.tell(ex, forwardedMethod)

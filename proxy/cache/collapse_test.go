@@ -97,6 +97,10 @@ func TestCrowdBeforeTheHead(t *testing.T) {
 	if good != crowd || asked.Load() != 1 {
 		t.Errorf("%d of %d answers were right, and the origin was asked %d times", good, crowd, asked.Load())
 	}
+	if n, _ := s.cache.Counts("cached"); n.Misses != 1 || n.Collapsed+n.Hits != crowd-1 {
+		t.Errorf("%d clients count as %+v", crowd, n)
+	}
+	t.Logf("FIGURE: %d clients on one cold key: %d right, %d request(s) to the origin", crowd, good, asked.Load())
 }
 
 // An origin that dies half-way: nobody takes what there is for complete, nothing of it
@@ -133,6 +137,7 @@ func TestOriginDiesForACrowd(t *testing.T) {
 			if resp, b, err := s.ask("/"); err != nil || !bytes.Equal(b, content) {
 				t.Errorf("afterwards: %v, %v, %d bytes", resp, err, len(b))
 			}
+			t.Logf("FIGURE: %d clients while the origin dies half-way: %d took what there was for complete", crowd, bad)
 		})
 	}
 }

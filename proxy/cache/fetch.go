@@ -42,6 +42,7 @@ func (h *handler) fetch(ex *exchange.Exchange, request asked, stored *object, ho
 			return
 		}
 		if late != nil && h.answer(ex, late, hit, true, false, h.cache.now()) {
+			h.counts.hits.Add(1)
 			return
 		}
 		if fl == nil {
@@ -100,7 +101,11 @@ func (h *handler) follow(ex *exchange.Exchange, a *asked, fl *flight, how outcom
 	if use, _ := policy.Decide(&a.control, &o.control, o.fresh.Lifetime, o.age(now)); use == policy.Validate && !fl.stale {
 		return false, false
 	}
-	return h.answer(ex, o, how+"; collapsed", true, false, now), false
+	if !h.answer(ex, o, how+"; collapsed", true, false, now) {
+		return false, false
+	}
+	h.counts.collapsed.Add(1)
+	return true, false
 }
 
 // lead fetches for all who wait for fl.
@@ -108,6 +113,7 @@ func (h *handler) lead(ex *exchange.Exchange, a *asked, stored *object, fl *flig
 	f := &fetching{handler: h, extra: a.extra, control: &a.control, stored: stored, flight: fl, waited: true, special: special}
 	o, sub := f.run(ex.Detach(), relay{ex})
 	if o == nil {
+		h.counts.misses.Add(1)
 		adopt(ex, sub)
 		h.tell(ex, how)
 		return
@@ -121,9 +127,18 @@ func (h *handler) lead(ex *exchange.Exchange, a *asked, stored *object, fl *flig
 	}
 	if !h.answer(ex, o, how, f.stale, f.pin != nil, h.cache.now()) {
 		// For example a range of what has no known length yet.
+		h.counts.misses.Add(1)
 		h.next.Serve(ex)
 		h.tell(ex, how)
 		return
+	}
+	switch {
+	case f.stale:
+		h.counts.stale.Add(1)
+	case f.status == http.StatusNotModified:
+		h.counts.validated.Add(1)
+	default:
+		h.counts.misses.Add(1)
 	}
 	for name, value := range f.own.All() {
 		ex.Response.Fields.Add(name, value)

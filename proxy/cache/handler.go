@@ -11,10 +11,11 @@ import (
 
 // handler is the cache of one route.
 type handler struct {
-	cache *Cache
-	route string // its ID
-	next  exchange.Handler
-	opts  *Options
+	cache  *Cache
+	route  string // its ID
+	next   exchange.Handler
+	opts   *Options
+	counts *counters
 }
 
 var _ exchange.Handler = (*handler)(nil)
@@ -34,6 +35,7 @@ func (h *handler) Serve(ex *exchange.Exchange) {
 	case method != http.MethodGet && method != http.MethodHead:
 		h.change(ex, safe(method))
 	case h.bypassed(ex) || !h.answers(method):
+		h.counts.bypassed.Add(1)
 		h.next.Serve(ex)
 		h.tell(ex, bypass)
 	default:
@@ -80,6 +82,11 @@ func (h *handler) lookUp(ex *exchange.Exchange, head bool) {
 		case use == policy.Validate:
 			how = forwardedRequest
 		case h.answer(ex, stored, hit, true, false, now):
+			if stale {
+				h.counts.stale.Add(1)
+			} else {
+				h.counts.hits.Add(1)
+			}
 			if use == policy.Background {
 				h.refresh(ex, a, stored)
 			}
@@ -120,6 +127,7 @@ func (c *Cache) find(key []byte) *resource {
 // notCached answers a request that wants nothing from the origin (RFC 9111 section
 // 5.2.1.7).
 func (h *handler) notCached(ex *exchange.Exchange) {
+	h.counts.misses.Add(1)
 	p := &ex.Response
 	p.Status, p.Length = http.StatusGatewayTimeout, 0
 	p.Fields.AddString("Cache-Control", "no-store")
@@ -137,8 +145,10 @@ func (h *handler) forwardHead(ex *exchange.Exchange, a asked, stored *object, ho
 		}
 		ex.Response.Clear()
 		h.answer(ex, stored, how, true, false, h.cache.now())
+		h.counts.stale.Add(1)
 		return
 	}
+	h.counts.misses.Add(1)
 	if p := &ex.Response; stored != nil && p.Status == http.StatusOK && stored.status == http.StatusOK && stored.content.complete.Load() {
 		var next *object
 		if policy.SameValidator(&stored.fields, &p.Fields) && (p.Length < 0 || p.Length == stored.content.size) {

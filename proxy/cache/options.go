@@ -114,7 +114,7 @@ func (o *Options) Wrap(c *Cache, route string, next exchange.Handler) exchange.H
 	if !o.on {
 		return next
 	}
-	return &handler{cache: c, route: route, next: next, opts: o}
+	return &handler{cache: c, route: route, next: next, opts: o, counts: c.counters(route)}
 }
 
 // patterns are names in which "*" stands for anything.
