@@ -157,7 +157,8 @@ func internalRoots(t *testing.T, m *Manager) *x509.CertPool {
 type fakeCA struct {
 	key      string
 	lifetime time.Duration
-	padding  int // how much longer certificate files are than they need to be
+	padding  int    // how much longer certificate files are than they need to be
+	ocsp     string // URL of the responder that certificates name
 	root     *x509.Certificate
 	signs    *ecdsa.PrivateKey
 
@@ -211,11 +212,17 @@ func (f *fakeCA) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 		DNSNames:     csr.DNSNames,
 		ExtKeyUsage:  []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 	}
+	if f.ocsp != "" {
+		template.OCSPServer = []string{f.ocsp}
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, f.root, csr.PublicKey, f.signs)
 	if err != nil {
 		return nil, err
 	}
 	chain := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
+	if f.ocsp != "" {
+		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.root.Raw})...)
+	}
 	return &certmagic.IssuedCertificate{Certificate: append(chain, bytes.Repeat([]byte("\n"), f.padding)...)}, nil
 }
 

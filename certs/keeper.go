@@ -18,6 +18,8 @@ type keeper struct {
 	renewAt time.Time // when cert is due
 	askAt   time.Time // when the CA is asked again what it suggests
 	next    time.Time // when to look again
+
+	unstaple context.CancelFunc // ends the stapler of cert; nil if there is none
 }
 
 // candidate is a CA that may be asked for the name.
@@ -115,9 +117,7 @@ func (k *keeper) unlike() bool {
 
 // serve has cert served from now on.
 func (k *keeper) serve(ctx context.Context, cert *stored) {
-	if old := k.entry.cert.Load(); old != nil && old.Leaf.Equal(cert.Leaf) {
-		cert.OCSPStaple = old.OCSPStaple
-	}
+	stapled(cert.Certificate, k.entry.cert.Load())
 	k.cert, k.renewAt = cert, cert.due()
 	k.entry.cert.Store(cert.Certificate)
 	k.planAsking()
