@@ -53,10 +53,14 @@ func (s *Server) endpoints() []endpoint {
 		{method: "GET", path: "/v1/explain", summary: "Which way a request goes, or why a container or file is served or not.", answer: Explanation{}, handle: s.getExplanation, params: []param{
 			{name: "url", doc: "The request's URL, or a host."},
 			{name: "source", doc: "Instead of url: a container's name, the beginning of its ID, its service, or a file."},
+			{name: "what", doc: "Instead of both: either of them, as people write it."},
 			{name: "method", doc: "The request's method; GET if it is not said."},
 			{name: "header", doc: "A header field, like Name: value.", many: true},
 			{name: "cookie", doc: "A cookie, like name=value.", many: true},
 			{name: "client", doc: "The client's address."},
+		}},
+		{method: "POST", path: "/v1/try", summary: "Sends a request to each ready replica of a route, past all middleware, and tells how long they take.", answer: []Hop{}, handle: s.postTry, params: []param{
+			{name: "route", doc: "The route's ID."}, {name: "method", doc: "GET, HEAD or OPTIONS."}, {name: "host", doc: "The request's host."}, {name: "target", doc: "Its path and query."},
 		}},
 		{method: "GET", path: "/v1/history", summary: "What changed, and when; the newest first.", answer: []Event{}, handle: s.getHistory},
 		{method: "GET", path: "/v1/failures", summary: "The last requests that Portway itself had to answer; the newest first.", answer: []Failure{}, handle: s.getFailures, params: []param{
@@ -142,9 +146,15 @@ func (s *Server) getExplanation(w http.ResponseWriter, r *http.Request) {
 // question reads what is asked.
 func question(r *http.Request) (q Question, err error) {
 	v := r.URL.Query()
-	q.URL, q.Source, q.Method = v.Get("url"), v.Get("source"), v.Get("method")
-	if (q.URL == "") == (q.Source == "") {
-		return q, errors.New("say either url or source")
+	q.URL, q.Source, q.What, q.Method = v.Get("url"), v.Get("source"), v.Get("what"), v.Get("method")
+	given := 0
+	for _, text := range []string{q.URL, q.Source, q.What} {
+		if text != "" {
+			given++
+		}
+	}
+	if given != 1 {
+		return q, errors.New("say one of url, source and what")
 	}
 	for _, line := range v["header"] {
 		name, value, ok := strings.Cut(line, ":")

@@ -21,6 +21,7 @@ type Question struct {
 	Client netip.Addr  // the zero Addr: not known
 
 	Source string // name of a container, beginning of its ID, its service, or a file; instead of URL
+	What   string // either of the two, for people; instead of both
 }
 
 // Explanation is what is known about a Question.
@@ -71,6 +72,9 @@ func (s *Server) Explain(q Question) (Explanation, error) {
 	v := s.view.Load()
 	if v == nil {
 		return Explanation{Verdict: errNoTable.Error(), Fixes: []string{}, Sources: []Source{}, Failures: []Failure{}}, nil
+	}
+	if q.What != "" {
+		q.URL, q.Source = v.meant(q.What)
 	}
 	if q.Source != "" {
 		return s.explainSource(v, q.Source)
@@ -135,7 +139,7 @@ func (s *Server) explainRequest(v *view, u *url.URL, q Question) Explanation {
 	}
 	switch {
 	case x.Route != nil:
-		s.judge(v, u, x.Route, &e)
+		s.judge(v, u, !strings.Contains(q.URL, "://"), x.Route, &e)
 	case x.Doubt:
 		e.Verdict = "404: servers read this path in ways that lead to different routes, so that nobody gets it"
 		e.Fixes = append(e.Fixes, "write the path without escapes, //, ; and dots")
@@ -214,8 +218,9 @@ func asksFor(x *route.Source, host string) bool {
 	return says(x.Settings) || slices.ContainsFunc(x.Parts, func(p route.Part) bool { return says(p.Settings) })
 }
 
-// judge says what becomes of a request that has a route.
-func (s *Server) judge(v *view, u *url.URL, r *route.Route, e *Explanation) {
+// judge says what becomes of a request that has a route. bare says that nobody asked for
+// the scheme.
+func (s *Server) judge(v *view, u *url.URL, bare bool, r *route.Route, e *Explanation) {
 	certificates := s.certificates()
 	d := s.detail(v, r, certificates)
 	t := e.Request
@@ -237,6 +242,10 @@ func (s *Server) judge(v *view, u *url.URL, r *route.Route, e *Explanation) {
 		}
 		e.Served, e.Verdict = true, "308: a redirect to https://"+u.Hostname()+u.EscapedPath()+", as its option https says"
 		return
+	}
+	if r.HTTPS == route.Off && bare {
+		u.Scheme = "http"
+		t.URL, e.Asked = u.String(), u.String()
 	}
 	if r.HTTPS == route.Off && u.Scheme == "https" {
 		e.Fixes = append(e.Fixes, "the route has https: off, so no certificate is obtained for it; ask by http://")

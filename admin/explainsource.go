@@ -12,7 +12,29 @@ import (
 // explainSource tells why a container or file is served, or why not.
 func (s *Server) explainSource(v *view, name string) (Explanation, error) {
 	e := Explanation{Asked: name, Fixes: []string{}, Sources: []Source{}, Failures: []Failure{}}
-	var found []*route.Source
+	found := v.find(name)
+	if len(found) == 0 {
+		return v.unknownSource(e, name), nil
+	}
+	slices.SortFunc(found, func(a, b *route.Source) int { return strings.Compare(a.Name, b.Name) })
+	e.Served = true
+	var verdicts []string
+	for _, x := range found {
+		d := v.source(x)
+		e.Sources = append(e.Sources, d)
+		served, verdict := s.judgeSource(v, x, &d, &e)
+		e.Served = e.Served && served
+		verdicts = append(verdicts, verdict)
+		for _, p := range d.Problems {
+			e.Fixes = append(e.Fixes, sentence(p))
+		}
+	}
+	e.Verdict = strings.Join(verdicts, "; ")
+	return e, nil
+}
+
+// find finds sources by what people call them.
+func (v *view) find(name string) (found []*route.Source) {
 	for _, fits := range []func(*route.Source) bool{
 		func(x *route.Source) bool { return x.Name == name },
 		func(x *route.Source) bool { return x.Service == name },
@@ -32,24 +54,20 @@ func (s *Server) explainSource(v *view, name string) (Explanation, error) {
 			break
 		}
 	}
-	if len(found) == 0 {
-		return v.unknownSource(e, name), nil
+	return found
+}
+
+// meant tells whether people mean a request or a source.
+func (v *view) meant(what string) (url, source string) {
+	switch {
+	case strings.Contains(what, "://"):
+		return what, ""
+	case len(v.find(what)) > 0:
+		return "", what
+	case strings.ContainsAny(what, "./:") || v.Explain(&route.Request{Host: []byte(what), Path: []byte("/")}).Known:
+		return what, ""
 	}
-	slices.SortFunc(found, func(a, b *route.Source) int { return strings.Compare(a.Name, b.Name) })
-	e.Served = true
-	var verdicts []string
-	for _, x := range found {
-		d := v.source(x)
-		e.Sources = append(e.Sources, d)
-		served, verdict := s.judgeSource(v, x, &d, &e)
-		e.Served = e.Served && served
-		verdicts = append(verdicts, verdict)
-		for _, p := range d.Problems {
-			e.Fixes = append(e.Fixes, sentence(p))
-		}
-	}
-	e.Verdict = strings.Join(verdicts, "; ")
-	return e, nil
+	return "", what
 }
 
 // judgeSource says in one sentence whether a source is served, and why not.

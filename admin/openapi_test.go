@@ -85,6 +85,8 @@ func schema(t reflect.Type, schemas object) object {
 		return object{"type": "string"}
 	case t.Kind() == reflect.Bool:
 		return object{"type": "boolean"}
+	case t.Kind() == reflect.Float64:
+		return object{"type": "number"}
 	case t.Kind() != reflect.Struct:
 		return object{"type": "integer"}
 	}
@@ -173,6 +175,9 @@ func TestHandlersAnswerAsDocumented(t *testing.T) {
 		if e.path == "/v1/explain" {
 			targets = []string{e.path + "?url=web.test", e.path + "?source=web", e.path + "?url=other.test&header=A:b&cookie=a=b&client=127.0.0.1"}
 		}
+		if e.path == "/v1/try" {
+			targets = []string{e.path + "?route=container:web/default&method=GET&host=web.test&target=/"}
+		}
 		body := "{}"
 		if e.answer == nil {
 			continue
@@ -239,7 +244,7 @@ func fits(v any, schema object, schemas map[string]any, at string) (complaints [
 		if _, ok := v.(string); !ok {
 			complain("is no text")
 		}
-	case "integer":
+	case "integer", "number":
 		if _, ok := v.(float64); !ok {
 			complain("is no number")
 		}

@@ -81,22 +81,13 @@ func send(socket, method, path string, content []byte) (status int, body []byte,
 	if socket == off {
 		return 0, nil, errors.New("the control socket is off; set it by --control or PORTWAY_CONTROL")
 	}
-	client := &http.Client{
-		Timeout: controlTimeout,
-		Transport: &http.Transport{
-			DisableKeepAlives: true,
-			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
-				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
-			},
-		},
-	}
 	request, err := http.NewRequest(method, "http://portway"+path, bytes.NewReader(content))
 	if err != nil {
 		return 0, nil, err
 	}
-	resp, err := client.Do(request)
+	resp, err := controlClient(socket, controlTimeout).Do(request)
 	if err != nil {
-		return 0, nil, fmt.Errorf("no Portway answers at %s (is it running, and with the same --control?): %w", socket, errors.Unwrap(err))
+		return 0, nil, noPortway(socket, err)
 	}
 	defer func() { _ = resp.Body.Close() }()
 	body, err = io.ReadAll(io.LimitReader(resp.Body, 64<<20))
@@ -113,4 +104,20 @@ func askJSON(socket, path string, into any) error {
 		return errors.New(strings.TrimSpace(string(body)))
 	}
 	return json.Unmarshal(body, into)
+}
+
+func controlClient(socket string, limit time.Duration) *http.Client {
+	return &http.Client{
+		Timeout: limit,
+		Transport: &http.Transport{
+			DisableKeepAlives: true,
+			DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+				return (&net.Dialer{}).DialContext(ctx, "unix", socket)
+			},
+		},
+	}
+}
+
+func noPortway(socket string, err error) error {
+	return fmt.Errorf("no Portway answers at %s (is it running, and with the same --control?): %w", socket, errors.Unwrap(err))
 }

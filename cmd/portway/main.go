@@ -31,6 +31,12 @@ func execute(args, environ []string) int {
 }
 
 func fail(err error, status int) int {
+	if decided := (exit{}); errors.As(err, &decided) {
+		status = decided.status
+		if decided.err == nil {
+			return status
+		}
+	}
 	if bad := (*settingsError)(nil); errors.As(err, &bad) {
 		status = 2
 		if parse := (*kong.ParseError)(nil); errors.As(err, &parse) {

@@ -21,10 +21,14 @@ the settings file (acme-staging: true). A flag goes before the environment, the 
 // effect at SIGHUP, see reloader.
 type cli struct {
 	Config  string `group:"process" placeholder:"FILE" help:"Settings file (YAML). Without it, /etc/portway/portway.yaml is read if it exists."`
-	Control string `group:"process" placeholder:"PATH" default:"${control}" help:"Unix socket through which the commands healthcheck, trust and cache reach the running Portway; off for none. Default: ${control_doc}."`
+	Control string `group:"process" placeholder:"PATH" default:"${control}" help:"Unix socket through which the other commands reach the running Portway; off for none. Default: ${control_doc}."`
 	User    string `group:"process" placeholder:"UID[:GID]" default:"${user}" help:"Give up root for this user once the ports are open. Only when started as root. Default: ${user_doc}."`
 
 	Run         runCmd         `cmd:"" default:"withargs" help:"Serve (the default command)."`
+	Explain     explainCmd     `cmd:"" help:"Tell which way a request goes, or why a container is served or not: exit status 0 if it is, 1 if not, 2 if nobody can tell."`
+	Ps          psCmd          `cmd:"" help:"List the containers and static files that Portway sees, served or not."`
+	Routes      routesCmd      `cmd:"" help:"List what is served."`
+	Logs        logsCmd        `cmd:"" help:"Show the log of the running Portway."`
 	Cache       cacheCmd       `cmd:"" help:"Drop what the cache of the running Portway has stored."`
 	Trust       trustCmd       `cmd:"" help:"Show the internal CA's root certificate and how to trust it."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running Portway whether it serves: exit status 0 or 1."`

@@ -27,6 +27,7 @@ var arrows = map[string][]string{
 	"certs/localca":       {"internal/atomicfile"},
 	"certs/budget":        {"internal/atomicfile"},
 	"admin":               {"label", "route"},
+	"admin/show":          {"admin"},
 	"proxy/exchange":      {},
 	"proxy/wire":          {},
 	"proxy/h1":            {"proxy/exchange", "proxy/wire"},
@@ -43,7 +44,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "internal/service"},
+	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "admin/show", "internal/service"},
 	"cmd/whoami":          {},
 }
 

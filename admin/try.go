@@ -1,0 +1,107 @@
+package admin
+
+import (
+	"context"
+	"crypto/tls"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/http/httptrace"
+	"slices"
+	"time"
+
+	"portway/route"
+)
+
+// Hop is what one replica did with a request that was sent to it directly, past all
+// middleware.
+type Hop struct {
+	Upstream    string  `json:"upstream"`
+	Address     string  `json:"address"`
+	ConnectMS   float64 `json:"connect_ms"`
+	TLSMS       float64 `json:"tls_ms"`
+	FirstByteMS float64 `json:"first_byte_ms"` // after the request was sent
+	Status      int     `json:"status"`        // 0: there was no answer
+	Error       string  `json:"error,omitempty"`
+}
+
+const tryTimeout = 10 * time.Second
+
+// Try sends a request for a route to each of its ready replicas, without its
+// middleware, to see how long they take. Only methods that change nothing are sent.
+func (s *Server) Try(ctx context.Context, routeID, method, host, target string) ([]Hop, error) {
+	if !slices.Contains([]string{http.MethodGet, http.MethodHead, http.MethodOptions}, method) {
+		return nil, fmt.Errorf("%s is not sent to replicas, since it may change something: only GET, HEAD and OPTIONS are", method)
+	}
+	v := s.view.Load()
+	if v == nil || v.byID[routeID] == nil {
+		return nil, fmt.Errorf("there is no route %q", routeID)
+	}
+	hops := []Hop{}
+	for _, u := range s.replicas(v.byID[routeID]) {
+		if u.State == route.Ready && u.Address != "" && len(hops) < 5 {
+			hops = append(hops, try(ctx, u.Upstream, method, host, target))
+		}
+	}
+	return hops, nil
+}
+
+func try(ctx context.Context, u route.Upstream, method, host, target string) Hop {
+	h := Hop{Upstream: u.Name, Address: u.Address}
+	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
+	defer cancel()
+	var began, sent time.Time
+	ms := func(since time.Time) float64 { return float64(time.Since(since).Microseconds()) / 1000 }
+	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
+		TLSHandshakeStart:    func() { began = time.Now() },
+		TLSHandshakeDone:     func(tls.ConnectionState, error) { h.TLSMS = ms(began) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { sent = time.Now() },
+		GotFirstResponseByte: func() { h.FirstByteMS = ms(sent) },
+	})
+	scheme := "http"
+	if u.Scheme == route.HTTPS {
+		scheme = "https"
+	}
+	protocols := new(http.Protocols)
+	protocols.SetHTTP1(u.Scheme != route.H2C)
+	protocols.SetHTTP2(u.Scheme == route.HTTPS)
+	protocols.SetUnencryptedHTTP2(u.Scheme == route.H2C)
+	transport := &http.Transport{
+		DisableKeepAlives: true, Protocols: protocols,
+		TLSClientConfig: &tls.Config{InsecureSkipVerify: true}, // nothing secret is sent; what the proxy verifies, its own errors tell
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			start := time.Now()
+			conn, err := (&net.Dialer{}).DialContext(ctx, u.Network, u.Address)
+			h.ConnectMS = ms(start)
+			return conn, err
+		},
+	}
+	defer transport.CloseIdleConnections()
+	request, err := http.NewRequestWithContext(ctx, method, scheme+"://"+host+target, nil)
+	if err != nil {
+		h.Error = err.Error()
+		return h
+	}
+	request.Header.Set("X-Forwarded-Proto", "https")
+	request.Header.Set("User-Agent", "portway explain")
+	resp, err := transport.RoundTrip(request)
+	if err != nil {
+		h.Error = err.Error()
+		return h
+	}
+	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
+	_ = resp.Body.Close()
+	h.Status = resp.StatusCode
+	return h
+}
+
+func (s *Server) postTry(w http.ResponseWriter, r *http.Request) {
+	v := r.URL.Query()
+	hops, err := s.Try(r.Context(), v.Get("route"), v.Get("method"), v.Get("host"), v.Get("target"))
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusBadRequest)
+		return
+	}
+	writeJSON(w, hops)
+}
