@@ -49,6 +49,7 @@ func (k *keeper) try(ctx context.Context) {
 		if c == nil || asked[c] {
 			k.next = cmp.Or(at, time.Now().Add(k.timing.backoff.base))
 			k.report()
+			k.giveUp()
 			return
 		}
 		asked[c] = true
@@ -168,4 +169,5 @@ func (k *keeper) report() {
 			s.State = Failed
 		}
 	})
+	k.entry.settle()
 }

@@ -31,7 +31,9 @@ type Config struct {
 }
 
 // Name is a name that needs a certificate: a host name, a wildcard like
-// *.example.com, or an IP address, with what is wished of its certificate.
+// *.example.com, or an IP address, with what is wished of its certificate. With
+// Wishes.OnDemand, a wildcard, or a regular expression with "~" in front, is no name
+// itself, but stands for hosts that are not known beforehand.
 type Name struct {
 	Name string
 	Wishes
@@ -43,6 +45,7 @@ type Wishes struct {
 	Challenge string // http-01, tls-alpn-01 or dns-01
 	KeyType   string // ec256, ec384, rsa2048 or rsa4096
 	Profile   string // by the CA's name for it
+	OnDemand  OnDemand
 }
 
 // State says where a name's certificate stands.
@@ -69,6 +72,7 @@ type Status struct {
 	Fingerprint         string // SHA-256, hexadecimal
 	KeyType             string // ec256, ec384, rsa2048, rsa4096
 	Profile             string // that was asked for; may be empty
+	OnDemand            bool   // the host was not known beforehand
 
 	LastError string    // the CA's own words, and what to do
 	NextTry   time.Time // zero if none is planned

@@ -27,20 +27,27 @@ type entry struct {
 	force  atomic.Bool                     // another certificate is wanted, though this one is good
 	atOnce atomic.Bool                     // without waiting after earlier failures
 	wake   chan struct{}                   // ends the goroutine's sleep
-	leaf   localca.Leaf                    // by the internal CA: the certificate, or the temporary one
+
+	rule    atomic.Pointer[rule] // that admitted the host; nil if it was known beforehand
+	visited atomic.Int64         // when a visitor came last, in Unix seconds; of those with a rule
+	settled chan struct{}        // closed once there is a certificate, or a failure
+	settle  func()               // closes it
+	leaf    localca.Leaf         // by the internal CA: the certificate, or the temporary one
 
 	mu    sync.Mutex
 	hosts map[string]*localca.Leaf // below a wildcard that clients do not accept
 }
 
 func newEntry(name string, k kind, wishes Wishes, issuer, reason string) *entry {
-	e := &entry{name: name, kind: k, wishes: wishes, loaded: make(chan struct{}), wake: make(chan struct{}, 1)}
+	e := &entry{name: name, kind: k, wishes: wishes, loaded: make(chan struct{}), wake: make(chan struct{}, 1), settled: make(chan struct{})}
 	s := Status{Name: name, State: Pending, Issuer: issuer}
 	if k == refused {
 		s.State, s.LastError = Failed, reason
 	}
+	e.settle = sync.OnceFunc(func() { close(e.settled) })
 	if k != public {
 		close(e.loaded)
+		e.settle()
 	}
 	e.status.Store(&s)
 	return e
@@ -66,6 +73,7 @@ func (e *entry) current() Status {
 	if s.State == Valid && time.Now().After(s.NotAfter) {
 		s.State = Failed
 	}
+	s.OnDemand = e.rule.Load() != nil
 	return s
 }
 

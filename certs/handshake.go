@@ -34,6 +34,9 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 		host = reversedAddress(host)
 	}
 	e := all.find(host)
+	if e == nil && !asksChallenge && len(all.rules) > 0 {
+		e = m.demand(hello.Context(), all, host)
+	}
 	if e == nil {
 		return nil, nil
 	}
@@ -51,10 +54,14 @@ func (m *Manager) certificate(hello *tls.ClientHelloInfo, e *entry, host string)
 	if e.kind != public {
 		return e.internalCert(m.ca, host)
 	}
+	if e.rule.Load() != nil {
+		e.visited.Store(time.Now().Unix())
+	}
 	if cert := e.cert.Load(); cert != nil {
 		return cert, nil
 	}
 	awaitLoad(hello.Context(), e)
+	awaitGuest(hello.Context(), e)
 	if cert := e.cert.Load(); cert != nil {
 		return cert, nil
 	}

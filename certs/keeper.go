@@ -92,6 +92,9 @@ func (k *keeper) step(ctx context.Context) {
 			return
 		}
 	}
+	if !k.allowed(ctx) {
+		return
+	}
 	slots := k.fresh
 	if k.attempts() > 0 {
 		slots = k.again
@@ -125,6 +128,7 @@ func (k *keeper) serve(ctx context.Context, cert *stored) {
 		*s = statusOf(s.Name, cert.Certificate)
 		s.Issuer, s.NextRenewal, s.Profile = cert.by.Name, k.renewAt, cert.meta.IssuerData.Profile
 	})
+	k.entry.settle()
 	k.staple(ctx)
 }
 

@@ -36,7 +36,8 @@ type Manager struct {
 	asking       chan struct{}                                 // slots of questions about renewals
 	isPublic     func(netip.Addr) bool                         // publicAddress, but in tests
 
-	names atomic.Pointer[names]
+	names  atomic.Pointer[names]
+	guests *guests
 
 	mu      sync.Mutex      // held while names change
 	list    []Name          // as SetNames was given them
@@ -87,6 +88,7 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		again:   make(chan struct{}, t.again),
 		asking:  make(chan struct{}, 4),
 
+		guests:    newGuests(),
 		isPublic:  publicAddress,
 		keyType:   cfg.KeyType,
 		reuseKeys: cfg.ReuseKeys,
@@ -145,18 +147,26 @@ func (m *Manager) settle() {
 	old := m.names.Load()
 	wanted := make(map[string]*entry, len(m.list))
 	var added []*entry
+	var rules []*rule
 	for _, n := range m.list {
+		if isRule(n) {
+			rules = m.addRule(rules, n)
+			continue
+		}
+		n.OnDemand = OnDemand{}
 		name := normalize(n.Name)
 		if name == "" || wanted[name] != nil {
 			continue
 		}
 		e := old.get(name)
-		if e == nil || e.wishes != n.Wishes || (e.kind == own) != (m.own(name, n.Wishes) != nil) {
+		if e == nil || e.wishes != n.Wishes || e.rule.Load() != nil || (e.kind == own) != (m.own(name, n.Wishes) != nil) {
 			e = m.newEntry(name, n.Wishes)
 			added = append(added, e)
 		}
 		wanted[name] = e
 	}
+	rules = keepRules(rules, old.rules)
+	keepGuests(wanted, old, rules)
 	for _, e := range old.all() {
 		switch now := wanted[e.name]; now {
 		case e:
@@ -170,7 +180,9 @@ func (m *Manager) settle() {
 			e.cancel()
 		}
 	}
-	m.names.Store(newNames(wanted, old))
+	now := newNames(wanted, old)
+	now.rules = rules
+	m.names.Store(now)
 	if m.running != nil {
 		for _, e := range added {
 			m.start(e)

@@ -81,6 +81,7 @@ func normalize(name string) string {
 type names struct {
 	exact    map[string]*entry
 	wildcard map[string]*entry // by what follows the "*"
+	rules    []*rule           // for hosts that are not known beforehand
 	ips      []string          // sorted
 	ipLeaf   *localca.Leaf     // for clients that send no name: one certificate for all addresses
 }

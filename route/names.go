@@ -6,9 +6,10 @@ import (
 	"portway/label"
 )
 
-// Name is a host that needs a certificate, with what its routes wish of it.
+// Name is a host that needs a certificate, with what its routes wish of it. With
+// TLS.OnDemand, a wildcard stands for the hosts that it fits, and so does a pattern.
 type Name struct {
-	Host string
+	Host string // as in Route.Hosts
 	TLS  TLS
 }
 
@@ -23,9 +24,10 @@ type namer struct {
 func (n *namer) add(routes []*Route, settled []settlement) {
 	for i, r := range routes {
 		for _, host := range settled[i].held {
-			if _, known := n.index[host]; !known && r.HTTPS != Off && !strings.HasPrefix(host, hostPattern) {
+			pattern := strings.HasPrefix(host, hostPattern)
+			if _, known := n.index[host]; !known && r.HTTPS != Off && (!pattern || r.TLS.OnDemand != (OnDemand{})) {
 				n.index[host] = len(n.names)
-				n.names = append(n.names, Name{Host: host})
+				n.names = append(n.names, Name{Host: host, TLS: TLS{OnDemand: r.TLS.OnDemand}})
 			}
 		}
 	}
@@ -44,6 +46,12 @@ func (n *namer) add(routes []*Route, settled []settlement) {
 // heard, so that a newcomer without any changes nothing.
 func (n *namer) wish(name *Name, r *Route) {
 	heard := &name.TLS
+	if own := r.TLS.OnDemand; own != (OnDemand{}) && own != heard.OnDemand { // these are of one piece
+		n.problems = append(n.problems, label.Problem{
+			Source: r.Source, Why: "tls.on-demand is not as an older route for " + name.Host + " has it, and that counts",
+			Fix: "give both the same tls.on-demand options, or remove them here",
+		})
+	}
 	for _, w := range []struct {
 		option string
 		heard  *string

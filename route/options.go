@@ -47,7 +47,7 @@ func (o *Options) Labels(s *label.Set) {
 		}, label.Example("app.example.com"))
 
 	s.Func(hostPatternOption, "regular expression",
-		"Serve hosts that fit, where no route has their name. It gets no certificate, so those names need one from elsewhere, such as a `host` with `*`.",
+		"Serve hosts that fit, where no route has their name. It gets no certificate, so those names need one from elsewhere, such as a `host` with `*`, or `tls.on-demand`.",
 		func(value string) error {
 			_, err := compileHostPattern(value)
 			o.Hosts = append(o.Hosts, hostPattern+value)

@@ -298,9 +298,16 @@ func TestNames(t *testing.T) {
 	only.HTTPS = route.Only
 	wishful := site(t, "2", "/x", "b.example.com", "c.example.com")
 	wishful.TLS = route.TLS{Issuer: "zerossl"}
-	table := route.NewTable([]*route.Route{site(t, "1", "/", "c.example.com", "*.example.com"), off, only, wishful}, nil)
+	saas, unasked := site(t, "3", "/", "x"), site(t, "4", "/", "x")
+	saas.Hosts, unasked.Hosts = []string{"~.+[.]com"}, []string{"~.+[.]org"}
+	saas.TLS = route.TLS{OnDemand: route.OnDemand{Ask: "http://app"}}
+	table := route.NewTable([]*route.Route{site(t, "1", "/", "c.example.com", "*.example.com"), off, only, wishful, saas, unasked}, nil)
 	want := []route.Name{
-		{Host: "*.example.com"}, {Host: "a.example.com"}, {Host: "b.example.com", TLS: wishful.TLS}, {Host: "c.example.com", TLS: wishful.TLS},
+		{Host: "*.example.com"},
+		{Host: "a.example.com"},
+		{Host: "b.example.com", TLS: wishful.TLS},
+		{Host: "c.example.com", TLS: wishful.TLS},
+		{Host: "~.+[.]com", TLS: saas.TLS},
 	}
 	if got := table.Names(); !reflect.DeepEqual(got, want) {
 		t.Errorf("names are %v, want %v", got, want)

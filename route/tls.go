@@ -1,6 +1,7 @@
 package route
 
 import (
+	"net/url"
 	"strings"
 
 	"portway/label"
@@ -13,6 +14,15 @@ type TLS struct {
 	Challenge string // how the CA checks that the name is ours
 	KeyType   string
 	Profile   string // of certificates, as the CA calls it
+	OnDemand  OnDemand
+}
+
+// OnDemand says which hosts that a wildcard or a pattern fits get a certificate, each
+// its own, when their first visitor comes. Without either none does; with both, both
+// have to agree.
+type OnDemand struct {
+	Ask   string // URL that answers 200 for a host that is to be served
+	Allow string // regular expression that the host fits
 }
 
 // tls binds the options for certificates.
@@ -41,4 +51,21 @@ func (o *Options) tls(s *label.Set) {
 			o.TLS.Profile = value
 			return nil
 		}, label.Example("shortlived"))
+	s.Func("tls.on-demand.ask", "URL",
+		"Who says whether a host that `*` or `host.regexp` fits may have a certificate, when its first visitor comes: asked with `?domain=HOST`, 200 means yes.",
+		func(value string) error {
+			u, err := url.Parse(value)
+			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
+				return &label.Error{Why: label.Quote(value) + " is no URL", Fix: "write one like http://app:8080/may-have-a-certificate"}
+			}
+			o.TLS.OnDemand.Ask = value
+			return nil
+		}, label.Example("http://app:8080/tls-check"))
+	s.Func("tls.on-demand.allow", "regular expression",
+		"Which of the hosts that `*` or `host.regexp` fits may have a certificate, when its first visitor comes; together with `tls.on-demand.ask` both have to agree.",
+		func(value string) error {
+			_, err := label.Pattern(value)
+			o.TLS.OnDemand.Allow = value
+			return err
+		}, label.Example("[a-z0-9-]+[.]customers[.]example[.]com"))
 }

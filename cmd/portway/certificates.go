@@ -64,7 +64,10 @@ func (c certificates) describe() []admin.Certificate {
 func (c certificates) names(t *route.Table) []certs.Name {
 	all := make([]certs.Name, len(t.Names()))
 	for i, n := range t.Names() {
-		all[i] = certs.Name{Name: n.Host, Wishes: certs.Wishes(n.TLS)}
+		all[i] = certs.Name{Name: n.Host, Wishes: certs.Wishes{
+			Issuer: n.TLS.Issuer, Challenge: n.TLS.Challenge, KeyType: n.TLS.KeyType, Profile: n.TLS.Profile,
+			OnDemand: certs.OnDemand(n.TLS.OnDemand),
+		}}
 	}
 	return all
 }
