@@ -2,10 +2,8 @@ package admin
 
 import (
 	"crypto/sha256"
-	"crypto/subtle"
 	"encoding/json"
 	"net/http"
-	"strings"
 )
 
 // Purge says what the cache is to drop. Exactly one of its fields is given.
@@ -31,15 +29,13 @@ type purger func(Purge) (int, error)
 var _ http.Handler = purger(nil)
 
 // PurgeByToken answers POST with a Purge in JSON as the control socket does, for whoever
-// has the token (RFC 6750). How long it takes to refuse another one tells nothing.
+// has the token.
 func PurgeByToken(token string, purge func(Purge) (int, error)) http.Handler {
 	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		w.Header().Set("Cache-Control", "no-store")
-		scheme, given, _ := strings.Cut(r.Header.Get("Authorization"), " ")
-		got := sha256.Sum256([]byte(strings.TrimSpace(given)))
 		switch {
-		case !strings.EqualFold(scheme, "Bearer") || subtle.ConstantTimeCompare(got[:], want[:]) != 1:
+		case !bearer(r, &want):
 			w.Header().Set("WWW-Authenticate", `Bearer realm="purge"`)
 			http.Error(w, "send the purge token: Authorization: Bearer TOKEN", http.StatusUnauthorized)
 		case r.Method != http.MethodPost:

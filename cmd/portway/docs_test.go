@@ -10,7 +10,7 @@ import (
 	"github.com/alecthomas/kong"
 )
 
-//go:generate go test -run ^TestSettingsDoc$ -update .
+//go:generate go test -run ^Test(SettingsDoc|ManPage)$ -update .
 
 var update = flag.Bool("update", false, "write the generated files instead of comparing them")
 

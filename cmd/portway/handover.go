@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 
 const (
 	controlName    = "control"        // of the control socket, for a successor
+	adminName      = "admin"          // of listeners for the control API over TCP
 	startTime      = 60 * time.Second // for a successor to serve
 	certTime       = 3 * time.Second  // for stored certificates to be loaded, before we call ourselves ready
 	farewellTime   = 2 * time.Second  // for requests over HTTP/3, when a successor waits for its socket
@@ -31,6 +33,7 @@ type neighbours struct {
 	inherited *service.Inheritance
 	listeners *proxy.Listeners
 	control   net.Listener // nil if there is none
+	admin     []net.Listener
 
 	once   sync.Once     // ready
 	accept chan struct{} // closed when connections may be accepted
@@ -55,6 +58,10 @@ func (n *neighbours) listen(r *runCmd, c *cli) error {
 	if r.HTTP3 {
 		n.listeners.OpenHTTP3(n.logger)
 	}
+	if err := n.openAdmin(r.Admin); err != nil {
+		n.listeners.Close()
+		return err
+	}
 	if c.Control == off && n.control != nil {
 		_ = n.control.Close()
 		n.control = nil
@@ -70,10 +77,46 @@ func (n *neighbours) adopt(s service.File, r *runCmd) (err error) {
 			unix.SetUnlinkOnClose(true)
 		}
 		return err
+	case s.Name == adminName:
+		l, err := net.FileListener(s.File)
+		if err == nil {
+			n.admin = append(n.admin, l)
+		}
+		return err
 	case s.Name == proxy.KindHTTP3 && !r.HTTP3:
 		return nil
 	}
 	return n.listeners.Adopt(s.Name, s.File)
+}
+
+// openAdmin opens what was not inherited, and closes what is not wanted any more.
+func (n *neighbours) openAdmin(wanted []string) error {
+	inherited := n.admin
+	n.admin = nil
+	for _, address := range wanted {
+		at := func(l net.Listener) bool { return sameListener(address, l.Addr().String()) }
+		if i := slices.IndexFunc(inherited, at); i >= 0 {
+			n.admin = append(n.admin, inherited[i])
+			inherited = slices.Delete(inherited, i, i+1)
+			continue
+		}
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return fmt.Errorf("%s: %w", n.inv.where("admin"), err)
+		}
+		n.admin = append(n.admin, l)
+	}
+	for _, l := range inherited {
+		_ = l.Close()
+	}
+	return nil
+}
+
+// sameListener tells whether a setting means the address of a listener.
+func sameListener(setting, address string) bool {
+	a, err := net.ResolveTCPAddr("tcp", setting)
+	b, err2 := net.ResolveTCPAddr("tcp", address)
+	return err == nil && err2 == nil && a.Port == b.Port && (a.IP.Equal(b.IP) || len(a.IP) == 0 && b.IP.IsUnspecified())
 }
 
 // openControl opens the control socket, unless it was inherited. Serving matters
@@ -174,6 +217,11 @@ func (n *neighbours) start(ctx context.Context) (*service.Successor, error) {
 	}
 	if unix, ok := n.control.(*net.UnixListener); ok {
 		c.Sockets = append(c.Sockets, service.Socket{Name: controlName, Conn: unix})
+	}
+	for _, l := range n.admin {
+		if tcp, ok := l.(*net.TCPListener); ok {
+			c.Sockets = append(c.Sockets, service.Socket{Name: adminName, Conn: tcp})
+		}
 	}
 	n.logger.Info("starting a successor", "program", path)
 	ctx, cancel := context.WithTimeoutCause(ctx, startTime, fmt.Errorf("it did not serve within %v", startTime))

@@ -152,6 +152,10 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if around.control != nil {
 		g.Go(func() error { return serveControl(asked, around.control, status, logger) })
 	}
+	for _, l := range around.admin {
+		logger.Info("the control API is served over TCP", "address", l.Addr().String())
+		g.Go(func() error { return serveControl(asked, l, admin.ByToken(string(r.AdminToken), status), logger) })
+	}
 	if err := g.Wait(); err != nil && !errors.Is(err, context.Canceled) {
 		return err
 	}
@@ -175,6 +179,9 @@ func (r *runCmd) check(inv *invocation) error {
 	}
 	if _, err := r.cas(inv); err != nil {
 		return err
+	}
+	if len(r.Admin) > 0 && r.AdminToken == "" {
+		return &settingsError{[]string{inv.where("admin") + ": needs admin-token, so that not everybody can ask; openssl rand -hex 32 makes a good one"}}
 	}
 	if len(r.HTTP) == 0 && len(r.HTTPS) == 0 {
 		return &settingsError{[]string{fmt.Sprintf("%s and %s: both are off, nothing would be served", inv.where("http"), inv.where("https"))}}

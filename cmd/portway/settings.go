@@ -32,6 +32,8 @@ type cli struct {
 	Cache       cacheCmd       `cmd:"" help:"Drop what the cache of the running Portway has stored."`
 	Trust       trustCmd       `cmd:"" help:"Show the internal CA's root certificate and how to trust it."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running Portway whether it serves: exit status 0 or 1."`
+	Completion  completionCmd  `cmd:"" help:"Print a script that completes commands and flags in a shell."`
+	Man         manCmd         `cmd:"" help:"Print the manual page."`
 	Version     versionCmd     `cmd:"" help:"Show the version."`
 }
 
@@ -73,6 +75,9 @@ type runCmd struct {
 	ACMELimits    limits    `name:"acme-limits" group:"certs" placeholder:"LIMIT,..." help:"What the CA allows, where it has not published it and Portway so does not know: orders=300/3h, certificates=50/7d (per registered domain), duplicates=5/7d (of the same name), failures=5/1h (per name). Orders that would break a limit wait. Those of Let's Encrypt are known. Default: no limits."`
 	InternalCA    bool      `name:"internal-ca" group:"certs" help:"Take every certificate from the internal CA, those for public names too."`
 
+	Admin      addresses `group:"admin" placeholder:"ADDRESS,..." default:"off" help:"Where the control API is served over TCP too, for whoever has the admin token, for example 127.0.0.1:9080; plain HTTP, so keep it on a network that you trust, or behind a route of its own. Default: off."`
+	AdminToken secret    `group:"admin" placeholder:"TOKEN" help:"Token that --admin asks for, as Authorization: Bearer TOKEN; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none."`
+
 	LogLevel  string `live:"" group:"log" placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: debug, info, warn or error. Default: info."`
 	LogFormat string `group:"log" placeholder:"FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json. Default: auto."`
 }
@@ -82,6 +87,7 @@ var groups = []kong.Group{
 	{Key: "sources", Title: "Where routes come from:"},
 	{Key: "cache", Title: "Cache:"},
 	{Key: "certs", Title: "Certificates:"},
+	{Key: "admin", Title: "Control API:"},
 	{Key: "log", Title: "Log:"},
 	{Key: "process", Title: "Process:"},
 }
