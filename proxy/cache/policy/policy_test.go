@@ -13,7 +13,7 @@ func fields(lines ...string) *exchange.Fields {
 	f := &exchange.Fields{}
 	for _, l := range lines {
 		name, value, _ := strings.Cut(l, ":")
-		f.AddString(name, strings.TrimSpace(value))
+		f.AddString(name, strings.Trim(value, " \t")) // as fronts do
 	}
 	return f
 }
