@@ -229,13 +229,17 @@ func (f *fetching) run(sub *exchange.Exchange, front exchange.Front) (*object, *
 	}
 	landed = true
 	var o *object
+	others := true // may have it, too
 	switch {
 	case p.Status == http.StatusNotModified && f.stored != nil:
 		if !policy.SameValidator(&f.stored.fields, &p.Fields) {
 			return f.again(sub, front)
 		}
-		o = f.updated(f.stored, &p.Fields, begun)
-		c.flights.commit(f.flight, func() { c.memory.replace(f.flight.key, f.stored, o) })
+		var becomes fate
+		o, becomes = f.updated(f.stored, sub, f.control, begun)
+		c.flights.commit(f.flight, func() { f.renew(f.flight.key, f.stored, o, becomes) })
+		others = becomes == renew
+		f.own = f.ownFields(&p.Fields)
 	case f.stored != nil && f.standsIn(sub, f.control, f.stored, begun):
 		o, f.stale = f.stored, true
 	default:
@@ -251,7 +255,9 @@ func (f *fetching) run(sub *exchange.Exchange, front exchange.Front) (*object, *
 		c.leave(sub)
 		return nil, sub
 	}
-	f.flight.land(o, f.stale)
+	if others {
+		f.flight.land(o, f.stale)
+	}
 	c.flights.end(f.flight)
 	c.finish(sub)
 	return o, nil
@@ -321,19 +327,16 @@ func (f *fetching) keep(sub *exchange.Exchange, begun time.Time) *object {
 	switch {
 	case star, p.Tunnel != nil, length > f.opts.maxObject, endless(&p.Fields):
 		return nil
-	case p.Fields.Has("set-cookie") && !f.opts.ignoreCookie && !cookieUnstored(&control):
+	case f.setsCookie(&p.Fields, &control):
 		return nil
 	case !policy.Storable(f.control, personal(sub), status, &p.Fields, &control):
 		return nil
 	}
 	o := &object{status: status, length: length, control: control, vary: vary, received: f.cache.now()}
-	unstored := func(name []byte) bool {
-		return policy.Unstored(&control, name) || status != p.Status && exchange.EqualFold(name, "content-range") || f.opts.ignoreCookie && exchange.EqualFold(name, "set-cookie")
-	}
-	o.fields = cloneFields(&p.Fields, unstored)
-	f.own = cloneFields(&p.Fields, func(name []byte) bool {
-		return !unstored(name) || exchange.EqualFold(name, "age") || exchange.EqualFold(name, "content-range")
+	o.fields = cloneFields(&p.Fields, func(name []byte) bool {
+		return f.unstored(&control, name) || status != p.Status && exchange.EqualFold(name, "content-range")
 	})
+	f.own = f.ownFields(&p.Fields)
 	f.date(o, &p.Fields, begun)
 	if !f.useful(o) || f.silent(o, sub) {
 		return nil
@@ -344,6 +347,14 @@ func (f *fetching) keep(sub *exchange.Exchange, begun time.Time) *object {
 	}
 	o.purges.Store(f.purges)
 	return o
+}
+
+// ownFields copies those fields of a response that only the client gets who has asked.
+func (f *fetching) ownFields(fields *exchange.Fields) exchange.Fields {
+	control := policy.ParseResponse(fields)
+	return cloneFields(fields, func(name []byte) bool {
+		return !f.unstored(&control, name) || exchange.EqualFold(name, "age") || exchange.EqualFold(name, "content-range")
+	})
 }
 
 // whole gives the status and length that a response is stored with. A part that is all
@@ -377,10 +388,4 @@ func endless(f *exchange.Fields) bool {
 	const stream = "text/event-stream"
 	t := f.Get("content-type")
 	return len(t) >= len(stream) && exchange.EqualFold(t[:len(stream)], stream)
-}
-
-// cookieUnstored tells whether the origin itself says that Set-Cookie is not to be
-// stored, by which it allows the rest.
-func cookieUnstored(c *policy.ResponseControl) bool {
-	return policy.Unstored(c, []byte("set-cookie"))
 }

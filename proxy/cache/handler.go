@@ -150,11 +150,11 @@ func (h *handler) forwardHead(ex *exchange.Exchange, a asked, stored *object, ho
 	}
 	h.counts.misses.Add(1)
 	if p := &ex.Response; stored != nil && p.Status == http.StatusOK && stored.status == http.StatusOK && stored.content.complete.Load() {
-		var next *object
+		next, fate := (*object)(nil), drop
 		if policy.SameValidator(&stored.fields, &p.Fields) && (p.Length < 0 || p.Length == stored.content.size) {
-			next = h.updated(stored, &p.Fields, begun)
+			next, fate = h.updated(stored, ex, &a.control, begun)
 		}
-		h.cache.memory.replace(string(a.key), stored, next)
+		h.renew(string(a.key), stored, next, fate)
 	}
 	h.tell(ex, how)
 }
@@ -171,40 +171,4 @@ func (h *handler) standsIn(ex *exchange.Exchange, q *policy.RequestControl, stor
 		return false
 	}
 	return policy.OnError(q, &stored.control, stored.fresh.Lifetime, stored.age(begun), allowed)
-}
-
-// updated makes what is stored up to date by a response that has its fields, but no
-// content.
-func (h *handler) updated(stored *object, fresh *exchange.Fields, begun time.Time) *object {
-	now := h.cache.now()
-	control := policy.ParseResponse(fresh)
-	fields := policy.Updated(&stored.fields, fresh, &control)
-	o := &object{
-		status: stored.status, content: stored.content, length: stored.length, received: now,
-		extra: stored.extra, vary: stored.vary, values: stored.values,
-	}
-	o.purges.Store(stored.purges.Load())
-	o.fields = cloneFields(&fields, nil)
-	o.control = policy.ParseResponse(&o.fields)
-	h.date(o, fresh, begun)
-	return o
-}
-
-// date finishes an object whose response came just now: it gets a Date, if the
-// response has none that can be read, and its age counts from now on.
-func (h *handler) date(o *object, response *exchange.Fields, begun time.Time) {
-	if _, ok := policy.ParseDate(response.Get("date"), o.received); !ok {
-		o.fields.Del("date")
-		o.fields.Add(nameDate, policy.AppendDate(nil, o.received))
-	}
-	timing := exchange.Fields{}
-	for name, value := range o.fields.All() {
-		timing.Add(name, value)
-	}
-	if age := response.Get("age"); age != nil {
-		timing.Add(nameAge, age)
-	}
-	o.fresh = policy.Evaluate(o.status, &timing, &o.control, begun, o.received, h.opts.ttl)
-	o.aged = policy.ReceivedAge(&timing)
-	o.tags = tagsOf(&o.fields)
 }

@@ -128,16 +128,23 @@ func (h *handler) bypassed(ex *exchange.Exchange) bool {
 	return found
 }
 
-// hidden tells whether a field makes some origins answer as if another address, host
-// or method had been asked for. A request with one is between its client and the
+// hidden tells whether a field makes some origins answer as if another address, host,
+// scheme or method had been asked for. A request with one is between its client and the
 // origin, since nobody else would know what the answer is to.
 func hidden(name []byte) bool {
-	if len(name) < len("x-host") || name[0]|0x20 != 'x' {
+	if len(name) < len("x-host") {
+		return false
+	}
+	switch name[0] | 0x20 {
+	case 'x', 'f', 'p':
+	default:
 		return false
 	}
 	for _, n := range [...]string{
-		"x-host", "x-original-host", "x-original-url", "x-rewrite-url", "x-http-method", "x-http-method-override",
-		"x-method-override", "x-http-host-override",
+		"x-host", "x-original-host", "x-backend-host", "x-server-name", "x-http-host-override", "proxy-host",
+		"x-original-url", "x-original-uri", "x-rewrite-url", "x-request-uri", "x-proxy-url", "x-http-destinationurl",
+		"x-http-method", "x-http-method-override", "x-method-override",
+		"x-scheme", "x-url-scheme", "front-end-https",
 	} {
 		if sameField(name, n) {
 			return true

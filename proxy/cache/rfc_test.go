@@ -456,6 +456,17 @@ var cases = []struct{ name, text string }{
 		GET | Accept-Encoding: gzip
 		<- 200
 		=> 200 2`},
+	{"a coding without Vary", `
+		GET | Accept-Encoding: gzip
+		<- 200 | Cache-Control: max-age=100 | Content-Encoding: gzip
+		=> 200 1
+		GET | Accept-Encoding: gzip
+		=> 200 1
+		GET | Accept-Encoding: br
+		<- 200 | Cache-Control: max-age=100
+		=> 200 2
+		GET
+		=> 200 2`},
 	{"a new Vary supersedes what had none", `
 		GET | Foo: 1
 		<- 200 | Cache-Control: max-age=100
@@ -553,7 +564,101 @@ var cases = []struct{ name, text string }{
 		GET
 		<- 304 | Cache-Control: max-age=100 | Content-Encoding: bar | Content-Language: de
 		=> 200 1 | Content-Encoding: foo | Content-Language: de`},
+	{"a 304 with a cookie is for one client", `
+		GET
+		<- 200 | Cache-Control: max-age=0 | ETag: "a"
+		=> 200 1
+		GET
+		<- 304 | Cache-Control: max-age=100 | ETag: "a" | Set-Cookie: sid=alice
+		=> 200 1 | Set-Cookie: sid=alice | Cache-Control: max-age=100
+		GET
+		-> GET | If-None-Match: "a"
+		<- 304 | Cache-Control: max-age=100 | ETag: "a"
+		=> 200 1 | -Set-Cookie
+		GET
+		=> 200 1 | -Set-Cookie`},
+	{"a 304 that is private ends what is stored", `
+		GET
+		<- 200 | Cache-Control: max-age=0 | ETag: "a"
+		=> 200 1
+		GET
+		<- 304 | Cache-Control: max-age=100, private | ETag: "a" | X-User: alice
+		=> 200 1 | X-User: alice
+		GET
+		-> GET | -If-None-Match
+		<- 200
+		=> 200 3 | -X-User`},
+	{"a 304 that is not to be stored ends what is stored", `
+		GET
+		<- 200 | Cache-Control: max-age=0 | ETag: "a"
+		=> 200 1
+		GET
+		<- 304 | Cache-Control: max-age=100, no-store | ETag: "a"
+		=> 200 1
+		GET
+		-> GET | -If-None-Match
+		<- 200
+		=> 200 3`},
+	{"a 304 to a request that is not to be stored", `
+		GET
+		<- 200 | Cache-Control: max-age=0 | ETag: "a"
+		=> 200 1
+		GET | Cache-Control: no-store
+		<- 304 | Cache-Control: max-age=100 | ETag: "a" | Foo: bar
+		=> 200 1 | Foo: bar
+		GET
+		-> GET | If-None-Match: "a"
+		<- 304 | Cache-Control: max-age=100 | ETag: "a"
+		=> 200 1 | -Foo`},
+	{"private fields of a 304", `
+		GET
+		<- 200 | Cache-Control: max-age=0 | ETag: "a"
+		=> 200 1
+		GET
+		<- 304 | Cache-Control: max-age=100, private="X-User" | ETag: "a" | X-User: alice
+		=> 200 1 | X-User: alice
+		GET
+		=> 200 1 | -X-User`},
+	{"a 304 can bring Vary", `
+		GET | Foo: 1
+		<- 200 | Cache-Control: max-age=0 | ETag: "a"
+		=> 200 1
+		GET | Foo: 1
+		<- 304 | Cache-Control: max-age=100 | ETag: "a" | Vary: Foo
+		=> 200 1
+		GET | Foo: 1
+		=> 200 1
+		GET | Foo: 2
+		-> GET | -If-None-Match
+		<- 200
+		=> 200 3`},
+	{"a 304 that depends on anything", `
+		GET
+		<- 200 | Cache-Control: max-age=0 | ETag: "a"
+		=> 200 1
+		GET
+		<- 304 | Cache-Control: max-age=100 | ETag: "a" | Vary: *
+		=> 200 1
+		GET
+		-> GET | -If-None-Match
+		<- 200
+		=> 200 3`},
 	// HEAD (4.3.5).
+	{"an answer to HEAD that is for one client updates nothing", `
+		GET
+		<- 200 | Cache-Control: max-age=100 | ETag: "a" | Foo: 1
+		=> 200 1
+		HEAD | Cache-Control: no-cache
+		<- 200 | Cache-Control: max-age=100 | ETag: "a" | Foo: 2 | Set-Cookie: sid=alice
+		=> 200 | Foo: 2 | Set-Cookie: sid=alice
+		GET
+		=> 200 1 | Foo: 1 | -Set-Cookie
+		HEAD | Cache-Control: no-cache
+		<- 200 | Cache-Control: private | ETag: "a" | X-User: alice
+		=> 200 | X-User: alice
+		GET
+		<- 200
+		=> 200 4 | -X-User`},
 	{"HEAD from what GET stored", `
 		GET
 		<- 200 | Cache-Control: max-age=100 | Foo: bar

@@ -18,6 +18,7 @@ func TestVary(t *testing.T) {
 		{nil, "", false},
 		{[]string{"Vary: Foo"}, "foo", false},
 		{[]string{"Vary: b, A ,, B", "vary: c"}, "a b c", false},
+		{[]string{"Content-Encoding: br", "Vary: b"}, "accept-encoding b", false},
 		{[]string{"Vary: *"}, "", true},
 		{[]string{"Vary: Foo, *"}, "", true},
 		{[]string{"Vary: Foo", "Vary: *, Bar"}, "", true},

@@ -10,7 +10,8 @@ import (
 
 // VaryNames lists the fields of the request that a response depends on, in lower
 // case, sorted. star says that it depends on more than that, so that it fits no
-// other request (RFC 9110 section 12.5.5).
+// other request (RFC 9110 section 12.5.5). What has a Content-Encoding depends on
+// Accept-Encoding, even if its origin forgets to say so.
 func VaryNames(f *exchange.Fields) (names []string, star bool) {
 	for name, value := range f.All() {
 		if !exchange.EqualFold(name, "vary") {
@@ -25,6 +26,9 @@ func VaryNames(f *exchange.Fields) (names []string, star bool) {
 				names = append(names, strings.ToLower(string(item)))
 			}
 		}
+	}
+	if f.Has("content-encoding") {
+		names = append(names, "accept-encoding")
 	}
 	slices.Sort(names)
 	return slices.Compact(names), false
