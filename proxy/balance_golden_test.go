@@ -21,6 +21,7 @@ import (
 	"portway/label"
 	"portway/proxy/balance"
 	"portway/proxy/exchange"
+	"portway/proxy/origintls"
 	"portway/proxy/upstream"
 	"portway/route"
 )
@@ -160,9 +161,9 @@ func play(t *testing.T, o *balance.Options, script string, out *strings.Builder)
 	s := &stage{fakes: newFakes(t), options: o, does: map[string]string{}, asked: map[string]int{}, done: make(chan string, 100)}
 	fake := s.replicas.dial
 	s.limits = map[string]balance.Timeouts{}
-	s.replicas.dial = func(u route.Upstream, l balance.Timeouts) transport {
+	s.replicas.dial = func(u route.Upstream, l balance.Timeouts, secure origintls.Options) transport {
 		s.limits[u.Address] = l
-		return fake(u, l)
+		return fake(u, l, secure)
 	}
 	s.ready("one", "two", "three")
 	cookie := ""

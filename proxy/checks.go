@@ -8,6 +8,7 @@ import (
 
 	"portway/label"
 	"portway/proxy/health"
+	"portway/proxy/origintls"
 	"portway/proxy/upstream"
 	"portway/route"
 )
@@ -17,7 +18,7 @@ import (
 // so that requests need not ask for it.
 type checks struct {
 	logger  *slog.Logger
-	config  func(route.Upstream) upstream.Config
+	config  func(route.Upstream, origintls.Options) upstream.Config
 	changed func(*health.Checker) // a check has something new
 
 	mu    sync.Mutex
@@ -28,9 +29,10 @@ type checks struct {
 type checkKey struct {
 	replica replicaKey
 	options health.Options
+	secure  origintls.Options
 }
 
-func newChecks(logger *slog.Logger, config func(route.Upstream) upstream.Config, changed func(*health.Checker)) *checks {
+func newChecks(logger *slog.Logger, config func(route.Upstream, origintls.Options) upstream.Config, changed func(*health.Checker)) *checks {
 	return &checks{logger: logger, config: config, changed: changed, byKey: make(map[checkKey]*health.Checker)}
 }
 
@@ -50,7 +52,7 @@ func (c *checks) of(r *route.Route, serves func(replicaKey) bool) []*health.Chec
 	if i := slices.IndexFunc(r.Hosts, func(h string) bool { return h[0] != '*' && h[0] != '~' }); i >= 0 { // a name
 		host = r.Hosts[i]
 	}
-	checking := o.WithHost(host)
+	checking, secure := o.WithHost(host), originTLS(r.Middleware)
 	list := make([]*health.Checker, len(r.Upstreams))
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -58,9 +60,9 @@ func (c *checks) of(r *route.Route, serves func(replicaKey) bool) []*health.Chec
 		if u.Address == "" || u.State != route.Ready && u.State != route.Starting && u.State != route.Unhealthy {
 			continue
 		}
-		k := checkKey{keyOf(u), checking}
+		k := checkKey{keyOf(u), checking, secure}
 		if c.byKey[k] == nil {
-			target := health.Target{Name: u.Name, Upstream: c.config(u), Serves: serves(k.replica)}
+			target := health.Target{Name: u.Name, Upstream: c.config(u, secure), Serves: serves(k.replica)}
 			c.byKey[k] = health.Start(checking, target, c.logger, c.changed)
 		}
 		list[i] = c.byKey[k]

@@ -18,6 +18,7 @@ import (
 	"portway/label"
 	"portway/proxy/balance"
 	"portway/proxy/exchange"
+	"portway/proxy/origintls"
 	"portway/route"
 )
 
@@ -161,7 +162,7 @@ func TestSlowOriginIs504(t *testing.T) {
 	t.Parallel()
 	hangs := rawOrigin(t, func(c net.Conn) { _, _ = io.Copy(io.Discard, c) })
 	i := serve(t, []*route.Route{at("slow.test", hangs)}, withServer(func(s *Server) {
-		s.replicas.dial = func(u route.Upstream, _ balance.Timeouts) transport {
+		s.replicas.dial = func(u route.Upstream, _ balance.Timeouts, _ origintls.Options) transport {
 			return poolWith(u, 300*time.Millisecond)
 		}
 	}))

@@ -5,6 +5,7 @@ import (
 	"net/netip"
 
 	"portway/proxy/exchange"
+	"portway/proxy/middleware"
 )
 
 // client is what is known of who sent a request, and how.
@@ -207,10 +208,11 @@ func forwardedPort(c *client, host []byte, proto string) []byte {
 var port80, port443 = []byte("80"), []byte("443")
 
 // family tells whether a field is one of those that proxies tell origins about
-// clients by. Origins that hand fields on as environment variables (CGI, WSGI)
+// clients by, also about their certificates. Origins that hand fields on as
+// environment variables (CGI, WSGI)
 // take "_" for "-", so it counts as the same.
 func family(name, _ []byte) bool {
-	return foldPrefix(name, "x-forwarded-") || ours(name, nil)
+	return foldPrefix(name, "x-forwarded-") || ours(name, nil) || middleware.ClientCertField(name)
 }
 
 // ours tells whether a field is one that setForwarded sets, or looks like one.

@@ -68,8 +68,10 @@ type http3Front struct {
 }
 
 func (s *Server) newHTTP3() *http3Front {
+	config := http3.ConfigureTLSConfig(s.tls)
+	config.GetConfigForClient = s.h3ConfigForClient
 	f := &http3Front{
-		tls:    http3.ConfigureTLSConfig(s.tls),
+		tls:    config,
 		limits: s.quicLimits(),
 		wait:   s.cfg.HTTP3After,
 		ended:  make(chan struct{}),
@@ -83,6 +85,7 @@ func (s *Server) newHTTP3() *http3Front {
 			state := c.ConnectionState().TLS
 			return exchange.WithConn(ctx, &exchange.Conn{
 				Remote: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr()), TLS: &state, Protocol: exchange.HTTP3,
+				ClientAsked: s.handshakes().of(state.ServerName).asks,
 			})
 		},
 	}

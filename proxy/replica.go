@@ -1,15 +1,13 @@
 package proxy
 
 import (
-	"crypto/tls"
-	"net"
-	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"portway/proxy/balance"
 	"portway/proxy/exchange"
+	"portway/proxy/origintls"
 	"portway/proxy/upstream"
 	"portway/route"
 )
@@ -30,8 +28,8 @@ var _ transport = (*upstream.Pool)(nil)
 const maxIdle = 4096
 
 // dialPool makes the pool for u.
-func dialPool(u route.Upstream, t balance.Timeouts) transport {
-	cfg := reach(u)
+func dialPool(u route.Upstream, t balance.Timeouts, secure origintls.Options) transport {
+	cfg := reach(u, secure)
 	limit := func(d time.Duration) time.Duration {
 		if d == 0 {
 			return -1 // none
@@ -43,24 +41,12 @@ func dialPool(u route.Upstream, t balance.Timeouts) transport {
 }
 
 // reach tells how to connect to u.
-func reach(u route.Upstream) upstream.Config {
+func reach(u route.Upstream, secure origintls.Options) upstream.Config {
 	cfg := upstream.Config{Network: u.Network, Address: u.Address, Scheme: string(u.Scheme), MaxIdle: maxIdle}
-	if u.Scheme == route.HTTPS && private(u.Address) {
-		// No CA certifies private addresses, and containers are spoken to by theirs:
-		// the network is trusted here as it is for plain HTTP.
-		cfg.TLS = &tls.Config{InsecureSkipVerify: true}
+	if u.Scheme == route.HTTPS {
+		cfg.TLS = secure.Config(u.Address)
 	}
 	return cfg
-}
-
-// private tells whether address is an IP address that public CAs do not certify.
-func private(address string) bool {
-	host, _, err := net.SplitHostPort(address)
-	if err != nil {
-		host = address
-	}
-	ip, err := netip.ParseAddr(host)
-	return err == nil && (ip.IsPrivate() || ip.IsLoopback() || ip.IsLinkLocalUnicast())
 }
 
 // replica is the live state of one upstream. It outlives tables.
@@ -100,7 +86,7 @@ func (r *replica) retire() {
 
 // replicas are those of all tables that are in use.
 type replicas struct {
-	dial func(route.Upstream, balance.Timeouts) transport
+	dial func(route.Upstream, balance.Timeouts, origintls.Options) transport
 
 	mu    sync.Mutex
 	byKey map[poolKey]*replica
@@ -114,32 +100,33 @@ type replicaKey struct {
 	scheme               route.Scheme
 }
 
-// poolKey tells replicas apart that routes use with different time limits.
+// poolKey tells replicas apart that routes use with different time limits, or TLS.
 type poolKey struct {
 	replica  replicaKey
 	timeouts balance.Timeouts
+	secure   origintls.Options
 }
 
 func keyOf(u route.Upstream) replicaKey { return replicaKey{u.ID, u.Network, u.Address, u.Scheme} }
 
-func newReplicas(dial func(route.Upstream, balance.Timeouts) transport) *replicas {
+func newReplicas(dial func(route.Upstream, balance.Timeouts, origintls.Options) transport) *replicas {
 	return &replicas{dial: dial, byKey: make(map[poolKey]*replica)}
 }
 
 // of gives the replicas of upstreams, and adds them to used. One that is stopped,
 // and was never seen otherwise, has none.
-func (s *replicas) of(upstreams []route.Upstream, timeouts balance.Timeouts, used map[*replica]struct{}) []*replica {
+func (s *replicas) of(upstreams []route.Upstream, timeouts balance.Timeouts, secure origintls.Options, used map[*replica]struct{}) []*replica {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	list := make([]*replica, len(upstreams))
 	for i, u := range upstreams {
-		k := poolKey{keyOf(u), timeouts}
+		k := poolKey{keyOf(u), timeouts, secure}
 		r := s.byKey[k]
 		if r == nil {
 			if u.State == route.Stopped {
 				continue
 			}
-			r = &replica{name: u.Name, pool: s.dial(u, timeouts)}
+			r = &replica{name: u.Name, pool: s.dial(u, timeouts, secure)}
 			s.byKey[k] = r
 		}
 		used[r] = struct{}{}

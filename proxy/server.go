@@ -13,6 +13,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/quic-go/quic-go/http3"
+
 	"portway/proxy/cache"
 	"portway/proxy/exchange"
 	"portway/route"
@@ -275,7 +277,11 @@ func (s *Server) serveTLS(c net.Conn, fronts map[string]front, altSvc []byte) {
 		return
 	}
 	info := describe(c, state, protocol)
-	info.AltSvc = altSvc
+	wanted := s.handshakes().of(state.ServerName)
+	info.ClientAsked = wanted.asks
+	if wanted.allows(http3.NextProtoH3) {
+		info.AltSvc = altSvc
+	}
 	go f.ServeConn(t, info)
 }
 

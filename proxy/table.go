@@ -9,6 +9,7 @@ import (
 	"portway/proxy/cache"
 	"portway/proxy/exchange"
 	"portway/proxy/health"
+	"portway/proxy/origintls"
 	"portway/route"
 )
 
@@ -18,6 +19,8 @@ type table struct {
 	sites  []*site          // by route.Route.Index
 	byID   map[string]*site // by route.Route.ID
 	used   map[*replica]struct{}
+
+	handshakes *handshakes // nil: no route wants anything of handshakes
 }
 
 // site is a route with the chain of handlers that its requests go through.
@@ -49,6 +52,8 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 		sites:  make([]*site, len(routes)),
 		byID:   make(map[string]*site, len(routes)),
 		used:   make(map[*replica]struct{}),
+
+		handshakes: newHandshakes(t),
 	}
 	for i, r := range routes {
 		var old *site
@@ -88,7 +93,7 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 func (s *Server) replicaSet(n *site, used map[*replica]struct{}) *replicaSet {
 	upstreams := n.upstreams()
 	options := balancing(n.route.Middleware)
-	return n.origin.assemble(upstreams, s.replicas.of(upstreams, options.Timeouts, used), options)
+	return n.origin.assemble(upstreams, s.replicas.of(upstreams, options.Timeouts, originTLS(n.route.Middleware), used), options)
 }
 
 // serves tells whether a replica gets requests of n, which may be nil.
@@ -106,6 +111,16 @@ func balancing(binders []label.Binder) balance.Options {
 		}
 	}
 	return balance.Defaults()
+}
+
+// originTLS finds how the origin's TLS is to be checked.
+func originTLS(binders []label.Binder) origintls.Options {
+	for _, b := range binders {
+		if o, ok := b.(*origintls.Options); ok {
+			return *o
+		}
+	}
+	return origintls.Options{}
 }
 
 // chain puts the middleware of r in front of last, the first one outermost.

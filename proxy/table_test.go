@@ -12,6 +12,7 @@ import (
 	"portway/proxy/balance"
 	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
+	"portway/proxy/origintls"
 	"portway/route"
 )
 
@@ -88,7 +89,7 @@ func newFakes(t *testing.T) *fakes {
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.replicas.dial = func(u route.Upstream, _ balance.Timeouts) transport {
+	s.replicas.dial = func(u route.Upstream, _ balance.Timeouts, _ origintls.Options) transport {
 		f.made++
 		p := f.pools[u.Address]
 		if p == nil {

@@ -2,6 +2,7 @@ package route
 
 import (
 	"bytes"
+	"iter"
 	"net/netip"
 	"slices"
 	"strings"
@@ -164,6 +165,34 @@ func (t *Table) search(q *Request, s *site, name []byte) (r *Route, known bool) 
 	}
 	l.release()
 	return r, known
+}
+
+// OfHost yields the routes that Lookup chooses from for a host, in lower case and
+// without port: those with the exact host, or else the wildcard, or else the pattern.
+func (t *Table) OfHost(host string) iter.Seq[*Route] {
+	s, ok := t.exact[host]
+	if !ok {
+		if dot := strings.IndexByte(host, '.'); dot >= 1 {
+			s, ok = t.wild[host[dot+1:]]
+		}
+	}
+	return func(yield func(*Route) bool) {
+		if !ok {
+			s = t.patterns
+		}
+		if s == nil {
+			return
+		}
+		for i := range s.entries {
+			e := &s.entries[i]
+			if !ok && (e.host == nil || !e.host.MatchString(host)) {
+				continue
+			}
+			if !yield(e.route) {
+				return
+			}
+		}
+	}
 }
 
 // appendName appends what a Host field names to dst, which must have room for

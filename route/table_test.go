@@ -339,3 +339,27 @@ func TestStateNames(t *testing.T) {
 		t.Errorf("states are %s, want %s", got, want)
 	}
 }
+
+// OfHost is about the same routes as Lookup.
+func TestOfHost(t *testing.T) {
+	t.Parallel()
+	pattern := site(t, "pattern", "/")
+	pattern.Hosts = []string{`~[a-z]+\.example\.org`}
+	table := route.NewTable([]*route.Route{
+		site(t, "exact", "/", "a.example.com"), site(t, "path", "/x", "a.example.com"), site(t, "wild", "/", "*.example.com"), pattern,
+	}, nil)
+	for host, want := range map[string]string{
+		"a.example.com": "path exact", "b.example.com": "wild", "a.b.example.com": "", "x.example.org": "pattern", "1.example.org": "", "": "", ".": "",
+	} {
+		var got []string
+		for r := range table.OfHost(host) {
+			got = append(got, r.Name)
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%q: %q, want %q", host, got, want)
+		}
+	}
+	for range route.NewTable(nil, nil).OfHost("a.example.com") {
+		t.Error("an empty table has a route")
+	}
+}

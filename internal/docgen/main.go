@@ -22,6 +22,7 @@ var page string
 var groups = map[string][]string{
 	"Route":     {"host", "path", "port", "scheme", "network", "https"},
 	"TLS":       {"tls"},
+	"OriginTLS": {"origin-tls"},
 	"Criteria":  {"match", "priority"},
 	"Sharing":   {"weight", "canary", "mirror", "failover"},
 	"Redirects": {"redirect-host", "redirect"},

@@ -141,6 +141,8 @@ type Conn struct {
 	Local    netip.AddrPort       // our address that it came to
 	TLS      *tls.ConnectionState // nil for plain HTTP
 	Protocol Protocol
+	// ClientAsked says that the client was asked for a certificate in the handshake.
+	ClientAsked bool
 	// AltSvc is what answers tell about other ways to the sites of this connection
 	// (RFC 7838); nil: nothing.
 	AltSvc []byte

@@ -14,6 +14,7 @@ import "portway/label"
 //     come after the presets on the way back, so that they have the last word.
 //   - error-pages is below those, so that its pages are treated like any answer, and above
 //     all that may refuse.
+//   - tls comes before all that answers, like ip: it is about connections.
 //   - ip comes before all that answers: whoever is not allowed learns nothing.
 //   - cors is before whatever may refuse, since a browser shows a script the reason
 //     of a refusal only with these fields, and sends preflights without credentials.
@@ -51,6 +52,7 @@ func BeforeCache() []label.Binder {
 		&securityHeaders{},
 		&hsts{},
 		&errorPages{},
+		&ClientTLS{},
 		&ipFilter{},
 		&cors{},
 		&redirect{},
