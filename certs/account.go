@@ -1,6 +1,7 @@
 package certs
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -33,13 +34,18 @@ func keepKey(store certmagic.Storage, next accountFunc) accountFunc {
 	}
 }
 
+// accountKey is where the key of an account is kept.
+func accountKey(issuer, email string) string {
+	safe := certmagic.StorageKeys.Safe
+	return path.Join("account-keys", safe(issuer), safe(cmp.Or(email, "default"))+".key")
+}
+
 func ownKey(ctx context.Context, store certmagic.Storage, issuer *certmagic.ACMEIssuer, account acme.Account) (acme.Account, error) {
-	contact := "default"
+	contact := ""
 	if len(account.Contact) > 0 {
 		contact = strings.TrimPrefix(account.Contact[0], "mailto:")
 	}
-	safe := certmagic.StorageKeys.Safe
-	key := path.Join("account-keys", safe(issuer.IssuerKey()), safe(contact)+".key")
+	key := accountKey(issuer.IssuerKey(), contact)
 	kept, err := store.Load(ctx, key)
 	switch {
 	case err == nil:

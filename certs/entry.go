@@ -21,12 +21,13 @@ type entry struct {
 	chain  []*candidate       // the CAs that may be asked; of its keeper once that runs
 	cancel context.CancelFunc // ends the goroutine; set when that starts
 
-	status atomic.Pointer[Status]
-	cert   atomic.Pointer[tls.Certificate] // by an ACME CA; nil if there is none
-	loaded chan struct{}                   // closed once the storage was looked at
-	force  atomic.Bool                     // another certificate is wanted, though this one is good
-	atOnce atomic.Bool                     // without waiting after earlier failures
-	wake   chan struct{}                   // ends the goroutine's sleep
+	status  atomic.Pointer[Status]
+	cert    atomic.Pointer[tls.Certificate] // by an ACME CA; nil if there is none
+	loaded  chan struct{}                   // closed once the storage was looked at
+	changed atomic.Bool                     // the storage has another certificate than the one that is served
+	force   atomic.Bool                     // another certificate is wanted, though this one is good
+	atOnce  atomic.Bool                     // without waiting after earlier failures
+	wake    chan struct{}                   // ends the goroutine's sleep
 
 	rule    atomic.Pointer[rule] // that admitted the host; nil if it was known beforehand
 	visited atomic.Int64         // when a visitor came last, in Unix seconds; of those with a rule
@@ -101,6 +102,15 @@ func (e *entry) sleep(ctx context.Context, until time.Time) bool {
 func (e *entry) renew() {
 	e.force.Store(true)
 	e.atOnce.Store(true)
+	select {
+	case e.wake <- struct{}{}:
+	default: // it is awake already
+	}
+}
+
+// reread asks the entry's goroutine to look into the storage again.
+func (e *entry) reread() {
+	e.changed.Store(true)
 	select {
 	case e.wake <- struct{}{}:
 	default: // it is awake already

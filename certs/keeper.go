@@ -80,6 +80,9 @@ func (k *keeper) discard(ctx context.Context, a *authority, why error) {
 // step looks whether something is to be done, and does it.
 func (k *keeper) step(ctx context.Context) {
 	now := time.Now()
+	if k.entry.changed.Swap(false) {
+		k.takeStored(ctx)
+	}
 	if k.cert != nil && !k.entry.force.Load() {
 		if !now.Before(k.askAt) {
 			k.askRenewalInfo(ctx)
@@ -105,6 +108,16 @@ func (k *keeper) step(ctx context.Context) {
 		k.try(ctx)
 	case <-ctx.Done():
 	}
+}
+
+// takeStored serves what somebody else has put into the storage.
+func (k *keeper) takeStored(ctx context.Context) {
+	cert := newest(ctx, k.storage, k.chain, k.entry.name, func(*authority, error) {})
+	if cert == nil || k.cert != nil && !cert.Leaf.NotBefore.After(k.cert.Leaf.NotBefore) {
+		return
+	}
+	k.forget(ctx)
+	k.serve(ctx, cert)
 }
 
 // isDue tells whether another certificate is needed: because of its age, or because

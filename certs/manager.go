@@ -27,6 +27,7 @@ type Manager struct {
 	files        *files.Folder         // the user's own certificates; nil: none
 	authorities  map[string]*authority // all CAs by name
 	use          []string              // those that names without a wish are certified by, in order
+	email        string                // contact address for CAs; may be empty
 	keyType      string                // as in Wishes
 	reuseKeys    bool
 	magic        *certmagic.Config                             // answers challenges of all authorities
@@ -90,6 +91,7 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 
 		guests:    newGuests(),
 		isPublic:  publicAddress,
+		email:     cfg.Email,
 		keyType:   cfg.KeyType,
 		reuseKeys: cfg.ReuseKeys,
 	}

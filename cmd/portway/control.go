@@ -69,15 +69,15 @@ func serveControl(ctx context.Context, l net.Listener, h http.Handler, logger *s
 // ask sends GET path to the Portway that listens at the control socket. The
 // error says what to do if none does.
 func ask(socket, path string) (status int, body []byte, err error) {
-	return send(socket, http.MethodGet, path, nil)
+	return send(socket, http.MethodGet, path, nil, controlTimeout)
 }
 
 // tell sends content, which is JSON, to path.
 func tell(socket, path string, content []byte) (status int, body []byte, err error) {
-	return send(socket, http.MethodPost, path, content)
+	return send(socket, http.MethodPost, path, content, controlTimeout)
 }
 
-func send(socket, method, path string, content []byte) (status int, body []byte, err error) {
+func send(socket, method, path string, content []byte, limit time.Duration) (status int, body []byte, err error) {
 	if socket == off {
 		return 0, nil, errors.New("the control socket is off; set it by --control or PORTWAY_CONTROL")
 	}
@@ -85,7 +85,7 @@ func send(socket, method, path string, content []byte) (status int, body []byte,
 	if err != nil {
 		return 0, nil, err
 	}
-	resp, err := controlClient(socket, controlTimeout).Do(request)
+	resp, err := controlClient(socket, limit).Do(request)
 	if err != nil {
 		return 0, nil, noPortway(socket, err)
 	}

@@ -54,6 +54,10 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
+	left, err := r.leftByOthers(inv)
+	if err != nil {
+		return err
+	}
 	if err := r.giveUpRoot(inv, c, logger); err != nil {
 		return err
 	}
@@ -65,6 +69,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return fmt.Errorf("%s: %w", inv.where("storage"), err)
 	}
 	certificates := certificates{manager}
+	certificates.takeOver(context.Background(), left, logger)
 	answers, err := cache.New(cache.Config{Memory: int64(r.CacheMemory), Logger: logger})
 	if err != nil {
 		return fmt.Errorf("%s: %w", inv.where("cache-memory"), err)
@@ -150,7 +155,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return discovery.Watch(life, r.discovery(engine, logger), emit)
 	})
 	if around.control != nil {
-		g.Go(func() error { return serveControl(asked, around.control, status, logger) })
+		g.Go(func() error { return serveControl(asked, around.control, onSocket(status, certificates), logger) })
 	}
 	for _, l := range around.admin {
 		logger.Info("the control API is served over TCP", "address", l.Addr().String())

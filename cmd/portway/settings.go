@@ -29,6 +29,7 @@ type cli struct {
 	Ps          psCmd          `cmd:"" help:"List the containers and static files that Portway sees, served or not."`
 	Routes      routesCmd      `cmd:"" help:"List what is served."`
 	Logs        logsCmd        `cmd:"" help:"Show the log of the running Portway."`
+	Certs       certsCmd       `cmd:"" help:"Look after the certificates of the running Portway: list, show, renew, revoke, export, import."`
 	Cache       cacheCmd       `cmd:"" help:"Drop what the cache of the running Portway has stored."`
 	Trust       trustCmd       `cmd:"" help:"Show the internal CA's root certificate and how to trust it."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running Portway whether it serves: exit status 0 or 1."`
@@ -73,6 +74,7 @@ type runCmd struct {
 	ACMEStaging   bool      `name:"acme-staging" group:"certs" help:"Use Let's Encrypt's staging CA, to try things out without its rate limits. Browsers do not trust its certificates."`
 	ACMERoots     string    `name:"acme-roots" group:"certs" placeholder:"FILE" help:"Roots to trust when speaking to the ACME directory (PEM). Default: the system's."`
 	ACMELimits    limits    `name:"acme-limits" group:"certs" placeholder:"LIMIT,..." help:"What the CA allows, where it has not published it and Portway so does not know: orders=300/3h, certificates=50/7d (per registered domain), duplicates=5/7d (of the same name), failures=5/1h (per name). Orders that would break a limit wait. Those of Let's Encrypt are known. Default: no limits."`
+	Import        string    `group:"certs" placeholder:"PATH" help:"Take certificates and accounts over from another proxy at the start, where there is nothing newer: Traefik's acme.json, Caddy's data folder, or the folder of certificates of nginx-proxy's acme-companion. Default: none."`
 	InternalCA    bool      `name:"internal-ca" group:"certs" help:"Take every certificate from the internal CA, those for public names too."`
 
 	Admin      addresses `group:"admin" placeholder:"ADDRESS,..." default:"off" help:"Where the control API is served over TCP too, for whoever has the admin token, for example 127.0.0.1:9080; plain HTTP, so keep it on a network that you trust, or behind a route of its own. Default: off."`

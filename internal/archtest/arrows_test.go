@@ -21,11 +21,12 @@ var arrows = map[string][]string{
 	"route":               {"label"},
 	"discovery":           {"label", "route"},
 	"geo":                 {},
-	"certs":               {"certs/budget", "certs/files", "certs/localca", "internal/atomicfile"},
+	"certs":               {"certs/budget", "certs/files", "certs/localca", "internal/atomicfile", "certs/migrate"},
 	"certs/files":         {},
 	"certs/dns":           {},
 	"certs/localca":       {"internal/atomicfile"},
 	"certs/budget":        {"internal/atomicfile"},
+	"certs/migrate":       {},
 	"admin":               {"label", "route"},
 	"admin/show":          {"admin"},
 	"proxy/exchange":      {},
@@ -45,7 +46,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "admin/show", "internal/service"},
+	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "admin/show", "certs/migrate", "internal/atomicfile", "internal/service"},
 	"cmd/whoami":          {},
 }
 
