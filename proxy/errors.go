@@ -22,7 +22,11 @@ type page struct {
 // with the same request ID. cause is for the log only.
 func (s *Server) fail(ex *exchange.Exchange, p page, cause error) {
 	s.logFailure(ex, p.status, p.why, cause)
-	errorpage.Page{Status: p.status, Title: p.title, Why: p.why, Retry: p.retry}.Answer(ex)
+	made := errorpage.Page{Status: p.status, Title: p.title, Why: p.why, Retry: p.retry}
+	if s.owner(ex) {
+		made.Inside = s.inside(ex, p.status, cause)
+	}
+	made.Answer(ex)
 }
 
 // logFailure says why ex is not answered as it should be, and what its client is told

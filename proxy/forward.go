@@ -124,7 +124,9 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 	if s.trusted(peer) {
 		q.Fields.DelFunc(ours)
 	} else {
+		before := q.Fields.Len()
 		q.Fields.DelFunc(family)
+		ex.Relayed = q.Fields.Len() < before
 	}
 	scheme, host := "http", q.Authority
 	if ex.Conn.TLS != nil {

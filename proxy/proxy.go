@@ -56,6 +56,10 @@ type Config struct {
 	Certs      Certificates  // may be nil if HTTPS is empty
 	Logger     *slog.Logger
 
+	// OwnerPages has error pages tell clients on this machine itself why, and what to
+	// type to learn more.
+	OwnerPages bool
+
 	// Failed is told each request that Portway itself had to answer. It must not
 	// block. May be nil.
 	Failed func(Failure)

@@ -85,6 +85,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		HTTP3After:        inherited.Released(),
 		Drain:             time.Duration(r.Drain),
 		Certs:             certificates,
+		OwnerPages:        r.OwnerPages,
 		Logger:            logger,
 	}
 	var countries *geo.Database

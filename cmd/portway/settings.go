@@ -78,6 +78,7 @@ type runCmd struct {
 	InternalCA    bool      `name:"internal-ca" group:"certs" help:"Take every certificate from the internal CA, those for public names too."`
 
 	Admin      addresses `group:"admin" placeholder:"ADDRESS,..." default:"off" help:"Where the control API is served over TCP too, for whoever has the admin token, for example 127.0.0.1:9080; plain HTTP, so keep it on a network that you trust, or behind a route of its own. Default: off."`
+	OwnerPages bool      `name:"owner-pages" group:"admin" default:"true" help:"Error pages tell clients on this machine itself (loopback, and not through a tunnel or another proxy) why, and what to type to learn more. Nobody else is told. Default: true."`
 	AdminToken secret    `group:"admin" placeholder:"TOKEN" help:"Token that --admin asks for, as Authorization: Bearer TOKEN; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none."`
 
 	LogLevel  string `live:"" group:"log" placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: debug, info, warn or error. Default: info."`

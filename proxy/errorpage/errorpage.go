@@ -1,7 +1,7 @@
 // Package errorpage writes the answers by which Portway itself tells a visitor what
 // is wrong, in the format that the visitor's program prefers: HTML, JSON or plain
-// text. They hold nothing about the inside: no addresses, no names of containers, no
-// version.
+// text. They hold nothing about the inside, no addresses, no names of containers, no
+// version, but for what Inside says, which is for the owner.
 package errorpage
 
 import (
@@ -22,6 +22,13 @@ type Page struct {
 	Title  string        // some words; empty: by Status
 	Why    string        // one sentence
 	Retry  time.Duration // when to come back, for Retry-After; 0: not said
+	Inside Inside        // nothing: for visitors
+}
+
+// Inside is what only the owner is told.
+type Inside struct {
+	Reason string // may be empty
+	Ask    string // what to type to learn more
 }
 
 var titles = map[int]string{
@@ -126,13 +133,40 @@ func (p *Page) render(f format, id string) (kind, content string) {
 			Title     string `json:"title"`
 			Detail    string `json:"detail"`
 			RequestID string `json:"request_id"`
-		}{p.Status, p.Title, p.Why, id}, "", "  ")
+			Reason    string `json:"reason,omitempty"`
+			Ask       string `json:"ask,omitempty"`
+		}{p.Status, p.Title, p.Why, id, p.Inside.Reason, p.Inside.Ask}, "", "  ")
 		return "application/json", string(b) + "\n"
 	case asHTML:
 		return "text/html; charset=utf-8", fmt.Sprintf(htmlPage,
-			html.EscapeString(p.Title), p.Status, html.EscapeString(p.Title), html.EscapeString(p.Why), id)
+			html.EscapeString(p.Title), p.Status, html.EscapeString(p.Title), html.EscapeString(p.Why), p.Inside.html(), id)
 	}
-	return "text/plain; charset=utf-8", fmt.Sprintf("%d %s\n%s\nRequest ID: %s\n", p.Status, p.Title, p.Why, id)
+	return "text/plain; charset=utf-8", fmt.Sprintf("%d %s\n%s\n%sRequest ID: %s\n", p.Status, p.Title, p.Why, p.Inside.text(), id)
+}
+
+// seen tells the owner why others do not see this.
+const seen = "Only shown to this machine itself."
+
+func (i *Inside) html() string {
+	if i.Ask == "" {
+		return ""
+	}
+	reason := ""
+	if i.Reason != "" {
+		reason = "<p>" + html.EscapeString(i.Reason) + "</p>\n"
+	}
+	return reason + "<p><code>" + html.EscapeString(i.Ask) + "</code></p>\n<p><small>" + seen + "</small></p>\n"
+}
+
+func (i *Inside) text() string {
+	if i.Ask == "" {
+		return ""
+	}
+	reason := ""
+	if i.Reason != "" {
+		reason = "Why: " + i.Reason + "\n"
+	}
+	return reason + "To learn more: " + i.Ask + "\n(" + seen + ")\n"
 }
 
 const htmlPage = `<!DOCTYPE html>
@@ -153,7 +187,7 @@ small { opacity: .6 }
 <small>%d</small>
 <h1>%s</h1>
 <p>%s</p>
-<small>Request ID: <code>%s</code></small>
+%s<small>Request ID: <code>%s</code></small>
 </body>
 </html>
 `

@@ -200,6 +200,9 @@ type Exchange struct {
 	ClientIP netip.Addr
 	// RouteName names the route for logs; empty if none matched. RouteID is its ID.
 	RouteName, RouteID string
+	// Relayed says that the request had fields of a proxy that is not trusted, which
+	// are gone.
+	Relayed bool
 	// Failure is what a middleware could not do, so that it had to answer itself; for
 	// the log only.
 	Failure error
@@ -417,7 +420,7 @@ func (ex *Exchange) reset() {
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
 	ex.Conn, ex.Front, ex.RouteName, ex.RouteID, ex.Failure = nil, nil, "", "", nil
 	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
-	ex.hasID, ex.finished, ex.Identified, ex.Unanswered = false, false, false, false
+	ex.hasID, ex.finished, ex.Identified, ex.Unanswered, ex.Relayed = false, false, false, false, false
 	clear(ex.done)
 	ex.done = ex.done[:0]
 	ex.canceled, ex.aborter, ex.ctx, ex.cancel = nil, nil, nil, nil
