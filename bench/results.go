@@ -37,6 +37,8 @@ type scenarioResult struct {
 	Doc   string                  `json:"doc"`
 	Unit  string                  `json:"unit"`
 	Peers map[string]*peerFigures `json:"peers"`
+
+	digits int
 }
 
 type peerFigures struct {
@@ -72,7 +74,7 @@ func (r *results) at(s scenario) *scenarioResult {
 			return x
 		}
 	}
-	x := &scenarioResult{Name: s.name, Doc: s.doc, Unit: units[s.unit], Peers: map[string]*peerFigures{}}
+	x := &scenarioResult{Name: s.name, Doc: s.doc, Unit: units[s.unit], Peers: map[string]*peerFigures{}, digits: s.digits()}
 	r.Scenarios = append(r.Scenarios, x)
 	return x
 }
@@ -164,7 +166,8 @@ func (r *results) markdown() string {
 				}
 				continue
 			}
-			fmt.Fprintf(&b, "| %s | %.1f (%.1f–%.1f) | %s | %.0f | %s | %s |\n", p.Name, median(f.Figures), slices.Min(f.Figures), slices.Max(f.Figures),
+			fmt.Fprintf(&b, "| %s | %.*f (%.*f–%.*f) | %s | %.0f | %s | %s |\n", p.Name,
+				s.digits, median(f.Figures), s.digits, slices.Min(f.Figures), s.digits, slices.Max(f.Figures),
 				orDash(s.ratio(p.Name, figuresOf)), median(f.RPS), orDash(median(f.P99)), orDash(s.ratio(p.Name, p99Of)))
 		}
 		b.WriteString("\n")

@@ -19,6 +19,7 @@ type load struct {
 	elapsed  time.Duration // as the client measured it
 	p99      time.Duration // 0: not known
 	held     int64         // connections held open, for memory per connection
+	multiple float64       // what a request cost in multiples of a bare one's CPU time
 }
 
 // measurement is a load and what it cost the peer.
@@ -36,6 +37,7 @@ type scenario struct {
 	bulk bool // large bodies: measured for peers with large buffers too
 	h3   bool
 	full bool // also measured with 1,000 routes and eight middleware
+	only bool // and only there
 	// cache says that peers answer from their caches; those that have none are left out.
 	cache bool
 	// fresh restarts the peer before each run: memory of earlier loads would hide what is gained.
@@ -51,9 +53,10 @@ const (
 	perRequest    unit = iota // µs of CPU per request
 	perGB                     // ms of CPU per GB moved
 	perConnection             // bytes of memory per idle connection
+	perBare                   // CPU time through middleware in multiples of that through none
 )
 
-var units = [...]string{perRequest: "µs CPU per request", perGB: "ms CPU per GB", perConnection: "KiB per connection"}
+var units = [...]string{perRequest: "µs CPU per request", perGB: "ms CPU per GB", perConnection: "KiB per connection", perBare: "times the CPU of none"}
 
 // figure is the scenario's figure of merit: less is better.
 func (s scenario) figure(m measurement) float64 {
@@ -62,17 +65,27 @@ func (s scenario) figure(m measurement) float64 {
 		return float64(m.cpu.Milliseconds()) / (float64(m.bytes) / 1e9)
 	case perConnection:
 		return float64(m.grown) / float64(m.held) / 1024
+	case perBare:
+		return m.multiple
 	default:
 		return float64(m.cpu.Nanoseconds()) / 1e3 / float64(m.requests)
 	}
 }
 
 func (s scenario) show(m measurement) string {
-	return fmt.Sprintf("%8.1f %s, %d requests in %v, p99 %v", s.figure(m), units[s.unit], m.requests, m.elapsed.Round(time.Millisecond), m.p99)
+	return fmt.Sprintf("%*.*f %s, %d requests in %v, p99 %v", 7+s.digits(), s.digits(), s.figure(m), units[s.unit], m.requests, m.elapsed.Round(time.Millisecond), m.p99)
+}
+
+// digits is how many of the figure matter behind the point.
+func (s scenario) digits() int {
+	if s.unit == perBare {
+		return 2
+	}
+	return 1
 }
 
 func (s scenario) supports(p *peer) bool {
-	return (!s.h3 || p.http3) && (!p.bulk || s.bulk) && (!p.full || s.full) && (!s.cache || p.cache)
+	return (!s.h3 || p.http3) && (!p.bulk || s.bulk) && (!p.full || s.full) && (!s.only || p.full) && (!s.cache || p.cache)
 }
 
 func workers() int { return runtime.NumCPU() }
@@ -96,6 +109,14 @@ var scenarios = []scenario{
 	{name: "handshake", doc: "new connection without resumption, one GET each", run: handshakes(false)},
 	{name: "resumption", doc: "new connection with resumption, one GET each", run: handshakes(true)},
 	{name: "idle", doc: "1,000 idle TLS connections that made one request each", unit: perConnection, fresh: true, run: idleConnections},
+	{
+		name: "h1-chain", doc: "HTTP/1.1 GET through eight middleware and through none, in turns of 200 ms over the same 64 connections",
+		unit: perBare, full: true, only: true, run: throughChain(askers1),
+	},
+	{
+		name: "h2-chain", doc: "HTTP/2 GET through eight middleware and through none, in turns of 200 ms over the same 8 connections x 16 streams",
+		unit: perBare, full: true, only: true, run: throughChain(askers2),
+	},
 	{name: "h3-get", doc: "HTTP/3 GET, 1 KiB, 8 connections x 16 streams", h3: true, run: http3Gets},
 }
 
