@@ -19,59 +19,98 @@ import (
 	"golang.org/x/net/http2"
 )
 
-// bareHost is a site of portway-full without middleware. Requests for it and for the
-// one with them go over the same connections to the same process, in turns that are
-// too short for the machine to change in between, so that what they cost differs by
-// the middleware alone.
+// bareHost is a site of portway-full without middleware.
 const bareHost = "site500.localhost"
 
 // asker asks for a small page of a site.
 type asker func(site string) error
 
+// opener opens connections to a peer. Each asker is one client.
+type opener func(p *peer) (askers []asker, end func(), err error)
+
 const (
-	turn      = 200 * time.Millisecond
+	turn      = 100 * time.Millisecond
 	warmUp    = 300 * time.Millisecond // new connections cost more
 	shortTurn = 20 * time.Millisecond  // where nothing is measured
 )
 
+// side is one of two things that are compared.
+type side struct {
+	peer   *peer
+	site   string
+	askers []asker
+}
+
 // throughChain measures the CPU time of requests through middleware in multiples of
-// that of requests through none. Each asker is one client.
-func throughChain(open func(p *peer) (askers []asker, end func(), err error)) func(context.Context, *environment, *peer, time.Duration, func()) (load, error) {
+// that of requests through none, for another site of the same process over the same
+// connections. They come in turns that are too short for the machine to change in
+// between, so that what they cost differs by the middleware alone.
+func throughChain(open opener) runner {
 	return func(ctx context.Context, _ *environment, p *peer, d time.Duration, _ func()) (load, error) {
 		askers, end, err := open(p)
 		if err != nil {
 			return load{}, err
 		}
 		defer end()
-		length, start := turn, time.Now()
-		if d < time.Second {
-			length = shortTurn
-		} else if _, _, err := takeTurn(ctx, askers, p, bareHost, warmUp); err != nil {
-			return load{}, err
-		}
-		total := load{}
-		var ratios []float64
-		for i := 0; time.Since(start) < d || i < 2; i++ {
-			var cost [2]float64 // of one request: bare, and through middleware
-			for j := range cost {
-				j = (i + j) % 2 // none is always the first
-				requests, cpu, err := takeTurn(ctx, askers, p, [2]string{bareHost, host}[j], length)
-				if err != nil {
-					return load{}, err
-				}
-				total.requests += requests
-				cost[j] = float64(cpu) / float64(requests)
-			}
-			ratios = append(ratios, cost[1]/cost[0])
-		}
-		total.multiple, total.elapsed = median(ratios), time.Since(start)
-		return total, nil
+		return multiple(ctx, d, side{p, bareHost, askers}, side{p, host, askers})
 	}
 }
 
-// takeTurn has all askers ask for a site for a while, and tells what the peer spent.
-func takeTurn(ctx context.Context, askers []asker, p *peer, site string, d time.Duration) (requests int64, cpu time.Duration, err error) {
-	pid := p.cmd.Process.Pid
+// besideBare is throughChain with Portway with a single route, in another process, in
+// place of the site without middleware: it also shows what 1,000 routes cost.
+func besideBare(open opener) runner {
+	return func(ctx context.Context, _ *environment, p *peer, d time.Duration, _ func()) (load, error) {
+		if p.bare == nil {
+			return load{}, errors.New("needs portway among the peers")
+		}
+		few, endFew, err := open(p.bare)
+		if err != nil {
+			return load{}, err
+		}
+		defer endFew()
+		many, endMany, err := open(p)
+		if err != nil {
+			return load{}, err
+		}
+		defer endMany()
+		return multiple(ctx, d, side{p.bare, host, few}, side{p, host, many})
+	}
+}
+
+// multiple tells how many times the CPU time of a request to base one to other takes.
+func multiple(ctx context.Context, d time.Duration, base, other side) (total load, err error) {
+	length := turn
+	if d < time.Second {
+		length = shortTurn
+	} else {
+		for _, s := range []side{base, other} {
+			if _, _, err := s.turn(ctx, warmUp); err != nil {
+				return load{}, err
+			}
+		}
+	}
+	var ratios []float64
+	start := time.Now()
+	for i := 0; time.Since(start) < d || i < 2; i++ {
+		var cost [2]float64 // of one request
+		for j := range cost {
+			j = (i + j) % 2 // none is always the first
+			requests, cpu, err := [2]side{base, other}[j].turn(ctx, length)
+			if err != nil {
+				return load{}, err
+			}
+			total.requests += requests
+			cost[j] = float64(cpu) / float64(requests)
+		}
+		ratios = append(ratios, cost[1]/cost[0])
+	}
+	total.multiple, total.elapsed = median(ratios), time.Since(start)
+	return total, nil
+}
+
+// turn has all askers ask for a while, and tells what the peer spent.
+func (s side) turn(ctx context.Context, d time.Duration) (requests int64, cpu time.Duration, err error) {
+	pid := s.peer.cmd.Process.Pid
 	before, err := threadTime(pid)
 	if err != nil {
 		return 0, 0, err
@@ -82,10 +121,10 @@ func takeTurn(ctx context.Context, askers []asker, p *peer, site string, d time.
 		failed atomic.Pointer[error]
 		until  = time.Now().Add(d)
 	)
-	for _, ask := range askers {
+	for _, ask := range s.askers {
 		wg.Go(func() {
 			for time.Now().Before(until) && ctx.Err() == nil {
-				if err := ask(site); err != nil {
+				if err := ask(s.site); err != nil {
 					failed.Store(&err)
 					return
 				}

@@ -26,9 +26,10 @@ type peer struct {
 	addr    string // TLS, on TCP and, if http3, on UDP
 	plain   string // plain HTTP; unused by measurements
 	http3   bool
-	bulk    bool // measured only where large bodies are
-	full    bool // with 1,000 routes and eight middleware; measured only beside the bare one
-	cache   bool // has one
+	bulk    bool  // measured only where large bodies are
+	full    bool  // with 1,000 routes and eight middleware; measured only beside the bare one
+	bare    *peer // Portway without those, beside one with
+	cache   bool  // has one
 	idleRSS int64
 	peakRSS int64
 
@@ -115,6 +116,9 @@ func startPeers(ctx context.Context, env *environment, o options) (peers []*peer
 			}
 			return nil, nil, fmt.Errorf("start %s: %w", r.name, err)
 		default:
+			if i := slices.IndexFunc(peers, func(p *peer) bool { return p.name == "portway" }); p.full && i >= 0 {
+				p.bare = peers[i]
+			}
 			fmt.Fprintf(os.Stderr, "started %-12s %s\n", p.name, p.version)
 			peers = append(peers, p)
 		}

@@ -43,8 +43,10 @@ type scenario struct {
 	// fresh restarts the peer before each run: memory of earlier loads would hide what is gained.
 	fresh bool
 	// run puts load on the peer for about d. held is called while idle connections are open.
-	run func(ctx context.Context, env *environment, p *peer, d time.Duration, held func()) (load, error)
+	run runner
 }
+
+type runner func(ctx context.Context, env *environment, p *peer, d time.Duration, held func()) (load, error)
 
 // unit is what a scenario's figure means.
 type unit uint8
@@ -110,12 +112,20 @@ var scenarios = []scenario{
 	{name: "resumption", doc: "new connection with resumption, one GET each", run: handshakes(true)},
 	{name: "idle", doc: "1,000 idle TLS connections that made one request each", unit: perConnection, fresh: true, run: idleConnections},
 	{
-		name: "h1-chain", doc: "HTTP/1.1 GET through eight middleware and through none, in turns of 200 ms over the same 64 connections",
+		name: "h1-chain", doc: "HTTP/1.1 GET through eight middleware against none, in the same process, in turns of 100 ms, 64 connections",
 		unit: perBare, full: true, only: true, run: throughChain(askers1),
 	},
 	{
-		name: "h2-chain", doc: "HTTP/2 GET through eight middleware and through none, in turns of 200 ms over the same 8 connections x 16 streams",
+		name: "h2-chain", doc: "HTTP/2 GET through eight middleware against none, in the same process, in turns of 100 ms, 8 connections x 16 streams",
 		unit: perBare, full: true, only: true, run: throughChain(askers2),
+	},
+	{
+		name: "h1-full", doc: "HTTP/1.1 GET, 1,000 routes and eight middleware against one route and none, in turns of 100 ms, 64 connections",
+		unit: perBare, full: true, only: true, run: besideBare(askers1),
+	},
+	{
+		name: "h2-full", doc: "HTTP/2 GET, 1,000 routes and eight middleware against one route and none, in turns of 100 ms, 8 connections x 16 streams",
+		unit: perBare, full: true, only: true, run: besideBare(askers2),
 	},
 	{name: "h3-get", doc: "HTTP/3 GET, 1 KiB, 8 connections x 16 streams", h3: true, run: http3Gets},
 }

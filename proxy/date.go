@@ -15,25 +15,23 @@ type dateClock struct{ last atomic.Pointer[second] }
 // second is one second and how Date writes it.
 type second struct {
 	unix int64
-	text []byte
+	line *exchange.Line
 }
-
-var nameDate = []byte("Date")
 
 // stamp adds Date to a final answer that has none.
 func (c *dateClock) stamp(ex *exchange.Exchange) {
 	p := &ex.Response
 	if p.Status >= 200 && !p.Fields.Has("date") {
-		p.Fields.Add(nameDate, c.text(time.Now()))
+		p.Fields.AddLine(c.line(time.Now()))
 	}
 }
 
-// text is now for Date, made once a second.
-func (c *dateClock) text(now time.Time) []byte {
+// line is now as Date, made once a second.
+func (c *dateClock) line(now time.Time) *exchange.Line {
 	if s := c.last.Load(); s != nil && s.unix == now.Unix() {
-		return s.text
+		return s.line
 	}
-	s := &second{now.Unix(), now.UTC().AppendFormat(nil, http.TimeFormat)}
+	s := &second{now.Unix(), exchange.NewLine("Date", now.UTC().Format(http.TimeFormat))}
 	c.last.Store(s)
-	return s.text
+	return s.line
 }

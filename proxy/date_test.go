@@ -52,10 +52,10 @@ func TestDate(t *testing.T) {
 func TestDateClock(t *testing.T) {
 	var c dateClock
 	now := time.Date(2026, 2, 3, 4, 5, 6, 7, time.FixedZone("", 3600))
-	if got := string(c.text(now)); got != "Tue, 03 Feb 2026 03:05:06 GMT" {
+	if got := string(c.line(now).Text()); got != "Date: Tue, 03 Feb 2026 03:05:06 GMT\r\n" {
 		t.Errorf("got %q", got)
 	}
-	if got := string(c.text(now.Add(time.Second))); got != "Tue, 03 Feb 2026 03:05:07 GMT" {
+	if got := string(c.line(now.Add(time.Second)).Text()); got != "Date: Tue, 03 Feb 2026 03:05:07 GMT\r\n" {
 		t.Errorf("a second later: %q", got)
 	}
 	ex := exchange.Get()

@@ -132,12 +132,15 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 	if ex.Conn.TLS != nil {
 		scheme = "https"
 	}
-	proto := scheme
+	proto, protoLine := scheme, lineHTTP
 	if c.proto != nil {
 		proto = "http"
 		if c.secure {
 			proto = "https"
 		}
+	}
+	if proto == "https" {
+		protoLine = lineHTTPS
 	}
 	if c.host != nil {
 		host = c.host
@@ -148,11 +151,22 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 		ex.Memory = append(append(ex.Memory, c.chain...), ", "...)
 	}
 	ex.Memory = appendAddr(ex.Memory, peer)
-	q.Fields.Add(nameFor, m.take())
-	q.Fields.AddString("X-Forwarded-Proto", proto)
+	chain := m.take()
+	q.Fields.Add(nameFor, chain)
+	q.Fields.AddLine(protoLine)
 	q.Fields.Add(nameHost, host)
-	q.Fields.Add(namePort, forwardedPort(c, host, proto))
-	if ex.ClientIP.IsValid() {
+	if port := forwardedPort(c, host); port != nil {
+		q.Fields.Add(namePort, port)
+	} else if proto == "https" {
+		q.Fields.AddLine(line443)
+	} else {
+		q.Fields.AddLine(line80)
+	}
+	switch {
+	case !ex.ClientIP.IsValid():
+	case ex.ClientIP == peer && len(c.chain) == 0:
+		q.Fields.Add(nameReal, chain)
+	default:
 		ex.Memory = ex.ClientIP.AppendTo(ex.Memory)
 		q.Fields.Add(nameReal, m.take())
 	}
@@ -177,6 +191,9 @@ var (
 	namePort      = []byte("X-Forwarded-Port")
 	nameReal      = []byte("X-Real-IP")
 	nameForwarded = []byte("Forwarded")
+
+	lineHTTP, lineHTTPS = exchange.NewLine("X-Forwarded-Proto", "http"), exchange.NewLine("X-Forwarded-Proto", "https")
+	line80, line443     = exchange.NewLine("X-Forwarded-Port", "80"), exchange.NewLine("X-Forwarded-Port", "443")
 )
 
 // memory hands out what was appended to an exchange's Memory.
@@ -191,8 +208,8 @@ func (m *memory) take() []byte {
 	return b
 }
 
-// forwardedPort is the port that the client used, as far as it is known.
-func forwardedPort(c *client, host []byte, proto string) []byte {
+// forwardedPort is the port that the client used, as far as it was said; nil: the usual.
+func forwardedPort(c *client, host []byte) []byte {
 	if c.port != nil {
 		return c.port
 	}
@@ -201,25 +218,25 @@ func forwardedPort(c *client, host []byte, proto string) []byte {
 			return p
 		}
 	}
-	if proto == "https" {
-		return port443
-	}
-	return port80
+	return nil
 }
-
-var port80, port443 = []byte("80"), []byte("443")
 
 // family tells whether a field is one of those that proxies tell origins about
 // clients by, also about their certificates. Origins that hand fields on as
 // environment variables (CGI, WSGI)
 // take "_" for "-", so it counts as the same.
 func family(name, _ []byte) bool {
-	return foldPrefix(name, "x-forwarded-") || ours(name, nil) || middleware.ClientCertField(name)
+	return mayBeFamily(name) && (foldPrefix(name, "x-forwarded-") || ours(name, nil)) || middleware.ClientCertField(name)
+}
+
+// mayBeFamily spares most fields a closer look.
+func mayBeFamily(name []byte) bool {
+	return len(name) >= len("forwarded") && (name[0]|0x20 == 'x' || name[0]|0x20 == 'f')
 }
 
 // ours tells whether a field is one that setForwarded sets, or looks like one.
 func ours(name, _ []byte) bool {
-	if len(name) < len("forwarded") {
+	if !mayBeFamily(name) {
 		return false
 	}
 	for _, n := range []string{

@@ -131,7 +131,7 @@ func TestAltSvc(t *testing.T) {
 // Telling about HTTP/3 costs requests that came without it no memory.
 func TestAdvertiseAllocates(t *testing.T) {
 	ex := exchange.Get()
-	ex.Conn = &exchange.Conn{AltSvc: []byte("h3")}
+	ex.Conn = &exchange.Conn{AltSvc: exchange.NewLine("Alt-Svc", "h3")}
 	ex.Response.Status = 200
 	if n := testing.AllocsPerRun(100, func() {
 		ex.Response.Fields.Reset()

@@ -256,7 +256,7 @@ func (s *Server) accept(ctx context.Context, l net.Listener, handle func(net.Con
 
 // serveTLS does the handshake and gives the connection to the front of the
 // protocol that was agreed on, on another goroutine: this one's stack has grown.
-func (s *Server) serveTLS(c net.Conn, fronts map[string]front, altSvc []byte) {
+func (s *Server) serveTLS(c net.Conn, fronts map[string]front, altSvc *exchange.Line) {
 	if !s.conns.add(c) {
 		_ = c.Close()
 		return

@@ -108,7 +108,7 @@ const udpBuffer = 7 << 20
 
 // altSvc says where the sites at an HTTPS address are to be had by HTTP/3 (RFC
 // 7838); nil if nowhere. UDP is taken to be mapped as TCP is.
-func (s *Server) altSvc(secure net.Addr) []byte {
+func (s *Server) altSvc(secure net.Addr) *exchange.Line {
 	at := addrPort(secure)
 	for _, a := range s.listeners.HTTP3() {
 		if a.Port() != at.Port() || a.Addr().Unmap() != at.Addr().Unmap() {
@@ -118,7 +118,7 @@ func (s *Server) altSvc(secure net.Addr) []byte {
 		if s.cfg.HTTPSPort != 0 {
 			port = s.cfg.HTTPSPort
 		}
-		return fmt.Appendf(nil, `h3=":%d"; ma=%d`, port, altSvcAge)
+		return exchange.NewLine("Alt-Svc", fmt.Sprintf(`h3=":%d"; ma=%d`, port, altSvcAge))
 	}
 	return nil
 }
@@ -127,6 +127,6 @@ func (s *Server) altSvc(secure net.Addr) []byte {
 // itself is not true of us.
 func advertise(ex *exchange.Exchange) {
 	if alt := ex.Conn.AltSvc; alt != nil && ex.Response.Status >= 200 {
-		ex.Response.Fields.Set("alt-svc", alt)
+		ex.Response.Fields.SetLine(alt)
 	}
 }

@@ -15,8 +15,6 @@ package exchange
 import (
 	"context"
 	"crypto/tls"
-	"encoding/binary"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"io"
@@ -145,7 +143,7 @@ type Conn struct {
 	ClientAsked bool
 	// AltSvc is what answers tell about other ways to the sites of this connection
 	// (RFC 7838); nil: nothing.
-	AltSvc []byte
+	AltSvc *Line
 }
 
 // Protocol is the HTTP version spoken by the client.
@@ -264,9 +262,11 @@ func (ex *Exchange) makeID() {
 	if ex.hasID {
 		return
 	}
-	var raw [8]byte
-	binary.BigEndian.PutUint64(raw[:], max(rand.Uint64(), 1)) // no system call, unlike crypto/rand
-	hex.Encode(ex.id[:], raw[:])
+	x := max(rand.Uint64(), 1) // no system call, unlike crypto/rand
+	for i := range ex.id {
+		ex.id[i] = "0123456789abcdef"[x>>60]
+		x <<= 4
+	}
 	ex.hasID = true
 }
 

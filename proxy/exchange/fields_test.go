@@ -60,6 +60,40 @@ func TestFieldsFind(t *testing.T) {
 	}
 }
 
+// EqualFold looks at eight bytes at once, and must find what byte by byte is found.
+func TestEqualFoldAgainstModel(t *testing.T) {
+	r := rand.New(rand.NewPCG(3, 4))
+	odd := []byte("@[`{\x00\x7f\x80\xc1\xda\xe1\xffAZaz-")
+	for range 20_000 {
+		b := make([]byte, r.IntN(40))
+		for i := range b {
+			b[i] = odd[r.IntN(len(odd))]
+		}
+		want := asciiLower8(b)
+		if !EqualFold(b, want) {
+			t.Fatalf("EqualFold(%q, %q) = false", b, want)
+		}
+		if len(b) == 0 {
+			continue
+		}
+		other := []byte(want)
+		other[r.IntN(len(b))] ^= 1 << r.IntN(8)
+		if EqualFold(b, string(other)) {
+			t.Fatalf("EqualFold(%q, %q) = true", b, other)
+		}
+	}
+}
+
+func asciiLower8(b []byte) string {
+	lower := bytes.Clone(b)
+	for i, c := range lower {
+		if 'A' <= c && c <= 'Z' {
+			lower[i] += 'a' - 'A'
+		}
+	}
+	return string(lower)
+}
+
 func TestEqualFoldIsASCIIOnly(t *testing.T) {
 	for _, c := range []struct {
 		b, s string
@@ -125,7 +159,11 @@ func applyOps(t *testing.T, ops []byte) {
 			f.Add([]byte(line), []byte(value))
 			m = append(m, [2]string{line, value})
 		case 2:
-			f.AddString(line, value)
+			if arg < 128 {
+				f.AddString(line, value)
+			} else {
+				f.AddLine(NewLine(line, value))
+			}
 			m = append(m, [2]string{line, value})
 		case 3:
 			f.SetString(name, value)
@@ -157,8 +195,12 @@ func compare(t *testing.T, f *Fields, m model, names []string) {
 		t.Fatalf("fields are %q, want %q", got, m)
 	}
 	for i := range m {
-		if l := f.At(i); string(l.Name) != m[i][0] || string(l.Value) != m[i][1] {
-			t.Fatalf("At(%d) = %q, want %q", i, l, m[i])
+		l := f.At(i)
+		if line := l.Line(); line != nil && string(line.Text()) != m[i][0]+": "+m[i][1]+"\r\n" {
+			t.Fatalf("line %q, want %q", line.Text(), m[i])
+		}
+		if string(l.Name) != m[i][0] || string(l.Value) != m[i][1] {
+			t.Fatalf("At(%d) = %q: %q, want %q", i, l.Name, l.Value, m[i])
 		}
 	}
 	for _, name := range names {
@@ -222,7 +264,7 @@ func TestRemovedFieldsAreForgotten(t *testing.T) {
 	f.Del("secret")
 	for _, l := range f.list[:4] {
 		if l.Name != nil || l.Value != nil {
-			t.Fatalf("removed field is still there: %q", l)
+			t.Fatalf("removed field is still there: %q: %q", l.Name, l.Value)
 		}
 	}
 }

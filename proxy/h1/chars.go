@@ -52,7 +52,32 @@ func all(b []byte, of uint8) bool {
 }
 
 // ValidName tells whether b can be the name of a field, or a method.
-func ValidName(b []byte) bool { return len(b) > 0 && all(b, isToken) }
+func ValidName(b []byte) bool {
+	n := len(b)
+	if n < 8 {
+		return n > 0 && all(b, isToken)
+	}
+	// Eight bytes at once; the last eight may overlap those before.
+	for i := 0; i < n-8; i += 8 {
+		if !lettersAndDashes(binary.LittleEndian.Uint64(b[i:])) && !all(b[i:i+8], isToken) {
+			return false
+		}
+	}
+	return lettersAndDashes(binary.LittleEndian.Uint64(b[n-8:])) || all(b[n-8:], isToken)
+}
+
+// lettersAndDashes tells whether eight bytes are what nearly all names consist of.
+func lettersAndDashes(x uint64) bool {
+	const (
+		low  = 0x0101010101010101
+		high = 0x80 * low
+	)
+	// In the sums below, the high bit of each byte tells, and nothing is carried on.
+	folded := (x | 0x20*low) &^ high
+	letter := (folded + (0x80-'a')*low) &^ (folded + (0x7f-'z')*low)
+	other := (x&^high ^ '-'*low) + 0x7f*low
+	return (letter|^other)&^x&high == high
+}
 
 // ValidValue tells whether b can be (part of) the value of a field: no control
 // characters but the tab.

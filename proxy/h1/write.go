@@ -64,8 +64,13 @@ func appendLength(dst []byte, n int64) []byte {
 
 // appendFields appends field lines without the empty line behind them.
 func appendFields(dst []byte, fields *exchange.Fields) []byte {
-	for i := range fields.Len() {
-		f := fields.At(i)
+	list := fields.List()
+	for i := range list {
+		f := &list[i]
+		if l := f.Line(); l != nil {
+			dst = append(dst, l.Text()...)
+			continue
+		}
 		if !ValidName(f.Name) || !ValidValue(f.Value) || exchange.OfConnection(f.Name) {
 			continue
 		}

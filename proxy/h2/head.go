@@ -27,8 +27,13 @@ func (c *conn) appendHead(s *stream, last bool) {
 
 func (c *conn) appendFields(f *exchange.Fields) {
 	b := c.out.b
-	for i := range f.Len() {
-		field := f.At(i)
+	list := f.List()
+	for i := range list {
+		field := &list[i]
+		if l := field.Line(); l != nil {
+			b = c.encoder.line(b, l)
+			continue
+		}
 		b = c.encoder.field(b, field.Name, field.Value)
 	}
 	c.out.b = b

@@ -1,5 +1,7 @@
 package h2
 
+import "portway/proxy/exchange"
+
 // staticEntries is the size of HPACK's static table (RFC 7541 appendix A).
 const staticEntries = 61
 
@@ -17,6 +19,7 @@ const (
 type nameID uint8
 
 type knownName struct {
+	name   string // in lower case
 	id     nameID
 	static uint8 // index in the static table, 0 if it is not there
 	policy policy
@@ -81,10 +84,37 @@ var known = func() map[string]knownName {
 	id := nameID(0)
 	for name, k := range m {
 		id++
-		k.id = id
+		k.id, k.name = id, name
 		m[name] = k
 	}
 	return m
 }()
 
-func lookUp(lower []byte) knownName { return known[string(lower)] }
+// knownByHash has the known names in groups by hashName.
+var knownByHash = func() (t [128][]knownName) {
+	for name, k := range known {
+		h := hashName([]byte(name))
+		t[h] = append(t[h], k)
+	}
+	return t
+}()
+
+// hashName is the same whatever the case of the name, which is not empty.
+func hashName(name []byte) uint {
+	n := len(name)
+	return (uint(n) + 5*uint(name[0]|0x20) + 29*uint(name[n-1]|0x20) + 3*uint(name[n/2]|0x20)) % 128
+}
+
+// lookUp finds a name in any case; nil if it is not known.
+func lookUp(name []byte) *knownName {
+	if len(name) == 0 {
+		return nil
+	}
+	group := knownByHash[hashName(name)]
+	for i := range group {
+		if k := &group[i]; exchange.EqualFold(name, k.name) {
+			return k
+		}
+	}
+	return nil
+}

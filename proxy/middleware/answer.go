@@ -58,13 +58,17 @@ func taken(ex *exchange.Exchange, from int) []byte {
 
 // addVary says that the response depends on a field of the request (RFC 9110
 // section 12.5.5). name is in lower case, line is what is added if it is missing.
-func addVary(f *exchange.Fields, name string, line []byte) {
-	for i := range f.Len() {
-		if l := f.At(i); exchange.EqualFold(l.Name, "vary") && (hasItem(l.Value, name) || hasItem(l.Value, "*")) {
+func addVary(f *exchange.Fields, name string, line *exchange.Line) {
+	for i := 0; ; {
+		var value []byte
+		if value, i = f.Find("vary", i); i < 0 {
+			break
+		}
+		if hasItem(value, name) || hasItem(value, "*") {
 			return
 		}
 	}
-	f.Add(nameVary, line)
+	f.AddLine(line)
 }
 
 // hasItem tells whether item, in lower case, is in a list with commas.

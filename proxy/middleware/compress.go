@@ -109,7 +109,7 @@ func (m *mediaType) fits(t []byte) bool {
 
 var (
 	nameContentEncoding = []byte("Content-Encoding")
-	varyAcceptEncoding  = []byte("Accept-Encoding")
+	lineVaryEncoding    = exchange.NewLine("Vary", "Accept-Encoding")
 )
 
 // Serve encodes what next answers, if that makes sense.
@@ -123,7 +123,7 @@ func (h *compressor) Serve(ex *exchange.Exchange) {
 	if !h.suitable(ex) {
 		return
 	}
-	addVary(&p.Fields, "accept-encoding", varyAcceptEncoding)
+	addVary(&p.Fields, "accept-encoding", lineVaryEncoding)
 	c, ok := negotiate(&ex.Request.Fields, h.codings)
 	if !ok || p.Body == nil || string(ex.Request.Method) == http.MethodHead {
 		return

@@ -114,7 +114,9 @@ func (m *cors) Wrap(next exchange.Handler) exchange.Handler {
 	} else {
 		h.headers = []byte(strings.Join(m.headers, ", "))
 	}
-	h.expose = []byte(strings.Join(m.expose, ", "))
+	if len(m.expose) > 0 {
+		h.expose = exchange.NewLine("Access-Control-Expose-Headers", strings.Join(m.expose, ", "))
+	}
 	if m.maxAge > 0 {
 		h.maxAge = strconv.AppendInt(nil, int64(m.maxAge/time.Second), 10)
 	}
@@ -122,25 +124,24 @@ func (m *cors) Wrap(next exchange.Handler) exchange.Handler {
 }
 
 type corsHandler struct {
-	next                             exchange.Handler
-	origins                          []string
-	any, credentials, echoHeaders    bool
-	methods, headers, expose, maxAge []byte
+	next                          exchange.Handler
+	origins                       []string
+	any, credentials, echoHeaders bool
+	methods, headers, maxAge      []byte
+	expose                        *exchange.Line // nil: none
 }
 
 var _ exchange.Handler = (*corsHandler)(nil)
 
 var (
-	nameAllowOrigin      = []byte("Access-Control-Allow-Origin")
-	nameAllowCredentials = []byte("Access-Control-Allow-Credentials")
-	nameAllowMethods     = []byte("Access-Control-Allow-Methods")
-	nameAllowHeaders     = []byte("Access-Control-Allow-Headers")
-	nameExposeHeaders    = []byte("Access-Control-Expose-Headers")
-	nameMaxAge           = []byte("Access-Control-Max-Age")
-	star                 = []byte("*")
-	yes                  = []byte("true")
-	varyOrigin           = []byte("Origin")
-	varyPreflight        = []byte("Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
+	nameAllowOrigin  = []byte("Access-Control-Allow-Origin")
+	nameAllowMethods = []byte("Access-Control-Allow-Methods")
+	nameAllowHeaders = []byte("Access-Control-Allow-Headers")
+	nameMaxAge       = []byte("Access-Control-Max-Age")
+	lineAnyOrigin    = exchange.NewLine("Access-Control-Allow-Origin", "*")
+	lineCredentials  = exchange.NewLine("Access-Control-Allow-Credentials", "true")
+	lineVaryOrigin   = exchange.NewLine("Vary", "Origin")
+	varyPreflight    = []byte("Origin, Access-Control-Request-Method, Access-Control-Request-Headers")
 )
 
 // Serve answers a preflight, or marks the answer of next.
@@ -153,12 +154,12 @@ func (h *corsHandler) Serve(ex *exchange.Exchange) {
 	}
 	h.next.Serve(ex)
 	p := &ex.Response.Fields
-	drop(p, permission)
+	p.DelFunc(permission)
 	if !h.any {
-		addVary(p, "origin", varyOrigin)
+		addVary(p, "origin", lineVaryOrigin)
 	}
-	if h.grant(p, origin) && len(h.expose) > 0 {
-		p.Add(nameExposeHeaders, h.expose)
+	if h.grant(p, origin) && h.expose != nil {
+		p.AddLine(h.expose)
 	}
 }
 
@@ -189,14 +190,14 @@ func (h *corsHandler) grant(p *exchange.Fields, origin []byte) bool {
 	case origin == nil:
 		return false
 	case h.any:
-		p.Add(nameAllowOrigin, star)
+		p.AddLine(lineAnyOrigin)
 		return true
 	case !h.allowed(origin):
 		return false
 	}
 	p.Add(nameAllowOrigin, origin)
 	if h.credentials {
-		p.Add(nameAllowCredentials, yes)
+		p.AddLine(lineCredentials)
 	}
 	return true
 }

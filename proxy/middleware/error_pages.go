@@ -150,14 +150,14 @@ func (g *page) replace(ex *exchange.Exchange) {
 	if g.language != "" {
 		p.Fields.AddString("Content-Language", g.language)
 	}
-	addVary(&p.Fields, "accept", nameAccept)
+	addVary(&p.Fields, "accept", lineVaryAccept)
 	p.Length = int64(len(g.content))
 	if string(ex.Request.Method) != http.MethodHead && len(g.content) > 0 {
 		p.Body = exchange.BytesBody(g.content)
 	}
 }
 
-var nameAccept = []byte("Accept")
+var lineVaryAccept = exchange.NewLine("Vary", "Accept")
 
 // aboutContent tells whether a field is about the very content of a message.
 func aboutContent(name, _ []byte) bool {

@@ -15,6 +15,7 @@ type change struct {
 	name  []byte // as written
 	lower string
 	value template
+	line  *exchange.Line // where the value is the same for all requests; else nil
 }
 
 type changeKind uint8
@@ -75,6 +76,9 @@ func parseChange(line string) (change, error) {
 	c.name, c.lower = []byte(name), strings.ToLower(name)
 	var err error
 	c.value, err = parseTemplate(value)
+	if text, ok := c.value.constant(); ok && c.kind != removeField {
+		c.line = exchange.NewLine(name, text)
+	}
 	return c, err
 }
 
@@ -97,7 +101,11 @@ func apply(changes []change, fields *exchange.Fields, ex *exchange.Exchange) {
 		if c.kind != addField {
 			remove(fields, c.lower)
 		}
-		if c.kind != removeField {
+		switch {
+		case c.kind == removeField:
+		case c.line != nil:
+			fields.AddLine(c.line)
+		default:
 			fields.Add(c.name, c.value.value(ex))
 		}
 	}
@@ -107,23 +115,16 @@ func apply(changes []change, fields *exchange.Fields, ex *exchange.Exchange) {
 // since "_" stands for "-" there: a client must not be able to add to what is set
 // here. name is in lower case.
 func remove(fields *exchange.Fields, name string) {
-	for i := range fields.Len() {
-		if n := fields.At(i).Name; len(n) == len(name) && sameField(n, name) {
-			fields.DelFunc(func(n, _ []byte) bool { return sameField(n, name) })
-			return
-		}
+	if fields.MayHave(name) || dashed(name) {
+		fields.DelFunc(func(n, _ []byte) bool { return sameField(n, name) })
 	}
 }
 
-// drop removes fields for which is holds. Like remove it is for what hardly ever is
-// there: the list is written to only if one is.
-func drop(fields *exchange.Fields, is func(name, value []byte) bool) {
-	for i := range fields.Len() {
-		if f := fields.At(i); is(f.Name, f.Value) {
-			fields.DelFunc(is)
-			return
-		}
-	}
+// dashed tells whether a name begins or ends with what "_" may stand for, so that MayHave
+// does not know of all that is taken for it.
+func dashed(name string) bool {
+	dash := func(c byte) bool { return c == '-' || c == '_' }
+	return dash(name[0]) || dash(name[len(name)-1])
 }
 
 func sameField(b []byte, name string) bool {

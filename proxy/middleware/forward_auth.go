@@ -139,7 +139,7 @@ func (h *asker) isCopied(name, _ []byte) bool {
 // Serve lets the exchange pass, or gives the client the service's answer.
 func (h *asker) Serve(ex *exchange.Exchange) {
 	resp, err := h.service.get(ex, h.address, h.question(ex))
-	drop(&ex.Request.Fields, h.isCopied)
+	ex.Request.Fields.DelFunc(h.isCopied)
 	switch {
 	case err != nil:
 		h.fail(ex, err)

@@ -41,8 +41,6 @@ func (m *hsts) Labels(s *label.Set) {
 	})
 }
 
-var nameHSTS = []byte("Strict-Transport-Security")
-
 // Wrap adds the field to answers over HTTPS; over plain HTTP it must not be there
 // (RFC 6797 section 7.2). It replaces the origin's own.
 func (m *hsts) Wrap(next exchange.Handler) exchange.Handler {
@@ -56,12 +54,14 @@ func (m *hsts) Wrap(next exchange.Handler) exchange.Handler {
 	if m.preload {
 		value = append(value, "; preload"...)
 	}
+	line := exchange.NewLine("Strict-Transport-Security", string(value))
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		secure := clientScheme(ex) == "https"
 		next.Serve(ex)
-		remove(&ex.Response.Fields, "strict-transport-security")
 		if secure {
-			ex.Response.Fields.Add(nameHSTS, value)
+			ex.Response.Fields.SetLine(line)
+		} else {
+			ex.Response.Fields.Del("strict-transport-security")
 		}
 	})
 }

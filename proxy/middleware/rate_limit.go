@@ -120,8 +120,11 @@ func (m *rateLimit) Wrap(next exchange.Handler) exchange.Handler {
 		next: next, by: m.by, header: m.header, buckets: newBuckets(m.interval(), m.burst),
 		addresses: maphash.MakeSeed(), values: maphash.MakeSeed(),
 	}
-	h.policy = strconv.AppendInt([]byte(policyName+";q="), int64(m.requests), 10)
-	h.policy = strconv.AppendInt(append(h.policy, ";w="...), int64(m.window/time.Second), 10)
+	policy := strconv.AppendInt([]byte(policyName+";q="), int64(m.requests), 10)
+	policy = strconv.AppendInt(append(policy, ";w="...), int64(m.window/time.Second), 10)
+	h.policy = exchange.NewLine("RateLimit-Policy", string(policy))
+	h.full = verdict{ok: true, left: int64(m.burst - 1), full: m.interval()}
+	h.first = exchange.NewLine("RateLimit", string(appendLimit(nil, h.full)))
 	return h
 }
 
@@ -132,7 +135,9 @@ type limiter struct {
 	next    exchange.Handler
 	by      limitKey
 	header  string
-	policy  []byte
+	policy  *exchange.Line
+	first   *exchange.Line // what those are told whose bucket was full
+	full    verdict        // what that tells
 	buckets *buckets
 
 	addresses, values maphash.Seed // two, so that kinds of keys do not meet
@@ -140,10 +145,7 @@ type limiter struct {
 
 var _ exchange.Handler = (*limiter)(nil)
 
-var (
-	nameRateLimit       = []byte("RateLimit")
-	nameRateLimitPolicy = []byte("RateLimit-Policy")
-)
+var nameRateLimit = []byte("RateLimit")
 
 // Serve takes a token, or refuses. Either way the answer tells how many are left
 // (draft-ietf-httpapi-ratelimit-headers).
@@ -160,13 +162,22 @@ func (h *limiter) Serve(ex *exchange.Exchange) {
 		retryAfter(ex, v.wait)
 	}
 	f := &ex.Response.Fields
-	f.Add(nameRateLimitPolicy, h.policy)
+	f.AddLine(h.policy)
+	if v == h.full {
+		f.AddLine(h.first)
+		return
+	}
 	from := len(ex.Memory)
-	b := append(ex.Memory, policyName+";r="...)
+	ex.Memory = appendLimit(ex.Memory, v)
+	f.Add(nameRateLimit, taken(ex, from))
+}
+
+// appendLimit appends what is left, and when there will be all again.
+func appendLimit(b []byte, v verdict) []byte {
+	b = append(b, policyName+";r="...)
 	b = strconv.AppendInt(b, v.left, 10)
 	b = append(b, ";t="...)
-	ex.Memory = strconv.AppendInt(b, seconds(v.full), 10)
-	f.Add(nameRateLimit, taken(ex, from))
+	return strconv.AppendInt(b, seconds(v.full), 10)
 }
 
 // key tells who asks.

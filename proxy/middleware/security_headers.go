@@ -29,42 +29,16 @@ func (m *securityHeaders) Wrap(next exchange.Handler) exchange.Handler {
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
 		next.Serve(ex)
 		f := &ex.Response.Fields
-		var options, frames, referrer, software bool
-		for i := range f.Len() {
-			name := f.At(i).Name
-			switch len(name) { // most fields are told apart by that
-			case len("x-content-type-options"):
-				options = options || exchange.EqualFold(name, "x-content-type-options")
-			case len("x-frame-options"): // referrer-policy is as long
-				frames = frames || exchange.EqualFold(name, "x-frame-options")
-				referrer = referrer || exchange.EqualFold(name, "referrer-policy")
-			case len("server"), len("x-powered-by"):
-				software = software || tellsSoftware(name, nil)
-			}
-		}
-		if software {
-			f.DelFunc(tellsSoftware)
-		}
-		if !options {
-			f.Add(nameContentTypeOptions, valueNosniff)
-		}
-		if !frames {
-			f.Add(nameFrameOptions, valueSameOrigin)
-		}
-		if !referrer {
-			f.Add(nameReferrerPolicy, valueStrictOrigin)
+		f.Del("server") // of no use but to those who look for software with known holes
+		f.Del("x-powered-by")
+		for _, l := range preset {
+			f.AddDefault(l)
 		}
 	})
 }
 
-var (
-	nameContentTypeOptions, valueNosniff  = []byte("X-Content-Type-Options"), []byte("nosniff")
-	nameFrameOptions, valueSameOrigin     = []byte("X-Frame-Options"), []byte("SAMEORIGIN")
-	nameReferrerPolicy, valueStrictOrigin = []byte("Referrer-Policy"), []byte("strict-origin-when-cross-origin")
-)
-
-// tellsSoftware tells whether a field is of no use but to those who look for
-// software with known holes.
-func tellsSoftware(name, _ []byte) bool {
-	return exchange.EqualFold(name, "server") || exchange.EqualFold(name, "x-powered-by")
+var preset = [...]*exchange.Line{
+	exchange.NewLine("X-Content-Type-Options", "nosniff"),
+	exchange.NewLine("X-Frame-Options", "SAMEORIGIN"),
+	exchange.NewLine("Referrer-Policy", "strict-origin-when-cross-origin"),
 }

@@ -89,6 +89,14 @@ func unknownPlaceholder(name string) error {
 	return &label.Error{Why: "{" + name + "} is no placeholder", Fix: fix}
 }
 
+// constant is the text if it is the same for all requests.
+func (t template) constant() (text string, ok bool) {
+	if len(t) == 1 && t[0].then < 0 {
+		return string(t[0].text), true
+	}
+	return "", false
+}
+
 // value is the text for ex, valid as long as ex.
 func (t template) value(ex *exchange.Exchange) []byte {
 	if len(t) == 1 && t[0].then < 0 {

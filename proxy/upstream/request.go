@@ -12,7 +12,7 @@ import (
 // of it; what middleware made of it is checked here once more, since one line
 // break is a second request.
 func appendRequest(b []byte, q *exchange.Request) ([]byte, error) {
-	if err := validate(q); err != nil {
+	if err := validateTarget(q); err != nil {
 		return b, err
 	}
 	b = append(b, q.Method...)
@@ -25,8 +25,9 @@ func appendRequest(b []byte, q *exchange.Request) ([]byte, error) {
 	b = append(b, " HTTP/1.1\r\nHost: "...)
 	b = append(b, q.Authority...)
 	b = append(b, "\r\n"...)
-	for i := range q.Fields.Len() {
-		b = appendField(b, q.Fields.At(i))
+	b, err := appendFields(b, &q.Fields)
+	if err != nil {
+		return b, err
 	}
 	switch {
 	case q.Length > 0, q.Length == 0 && announcesNothing(q.Method):
@@ -54,11 +55,24 @@ func appendRequest(b []byte, q *exchange.Request) ([]byte, error) {
 	return append(b, "\r\n"...), nil
 }
 
-func appendField(b []byte, f exchange.Field) []byte {
-	b = append(b, f.Name...)
-	b = append(b, ": "...)
-	b = append(b, f.Value...)
-	return append(b, "\r\n"...)
+// appendFields appends fields that are in order.
+func appendFields(b []byte, fields *exchange.Fields) ([]byte, error) {
+	list := fields.List()
+	for i := range list {
+		f := &list[i]
+		if l := f.Line(); l != nil {
+			b = append(b, l.Text()...)
+			continue
+		}
+		if err := validField(f); err != nil {
+			return b, err
+		}
+		b = append(b, f.Name...)
+		b = append(b, ": "...)
+		b = append(b, f.Value...)
+		b = append(b, "\r\n"...)
+	}
+	return b, nil
 }
 
 // upgrades tells whether a change of protocol is asked for. One with a body is
@@ -87,6 +101,14 @@ func safe(method []byte) bool {
 
 // validate refuses what would not be one message with one meaning.
 func validate(q *exchange.Request) error {
+	if err := validateTarget(q); err != nil {
+		return err
+	}
+	return validFields(&q.Fields)
+}
+
+// validateTarget is validate for all but the fields.
+func validateTarget(q *exchange.Request) error {
 	switch {
 	case !h1.ValidName(q.Method):
 		return invalid("method %q is not a token", q.Method)
@@ -101,21 +123,30 @@ func validate(q *exchange.Request) error {
 	case q.Length != 0 && q.Body == nil:
 		return invalid("a body of length %d is announced, but there is none", q.Length)
 	}
-	return validFields(&q.Fields)
+	return nil
 }
 
 func validFields(fields *exchange.Fields) error {
-	for i := range fields.Len() {
-		f := fields.At(i)
-		switch {
-		case !h1.ValidName(f.Name):
-			return invalid("%q cannot be the name of a field", f.Name)
-		case !h1.ValidValue(f.Value):
-			// The value may be a secret.
-			return invalid("field %q has control characters in its value", f.Name)
-		case hopByHop(f.Name):
-			return invalid("field %q belongs to the connection and cannot be set", f.Name)
+	list := fields.List()
+	for i := range list {
+		if f := &list[i]; f.Line() == nil {
+			if err := validField(f); err != nil {
+				return err
+			}
 		}
+	}
+	return nil
+}
+
+func validField(f *exchange.Field) error {
+	switch {
+	case !h1.ValidName(f.Name):
+		return invalid("%q cannot be the name of a field", f.Name)
+	case !h1.ValidValue(f.Value):
+		// The value may be a secret.
+		return invalid("field %q has control characters in its value", f.Name)
+	case hopByHop(f.Name):
+		return invalid("field %q belongs to the connection and cannot be set", f.Name)
 	}
 	return nil
 }

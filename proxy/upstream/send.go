@@ -88,12 +88,9 @@ func sendChunks(c *conn, q *exchange.Request, buf []byte) error {
 			return err
 		}
 	}
-	if err := validFields(&q.Trailers); err != nil {
+	last, err := appendFields(append(buf[:0], "0\r\n"...), &q.Trailers)
+	if err != nil {
 		return fmt.Errorf("%w: trailers: %w", errRead, err)
-	}
-	last := append(buf[:0], "0\r\n"...)
-	for i := range q.Trailers.Len() {
-		last = appendField(last, q.Trailers.At(i))
 	}
 	return write(c, append(last, "\r\n"...))
 }
