@@ -69,6 +69,27 @@ func (o *rawOrigin) requests(path string) []*http.Request {
 	return o.asked[path]
 }
 
+// Trailers come with what is stored, as they came with the first answer.
+func TestTrailers(t *testing.T) {
+	t.Parallel()
+	o := &rawOrigin{asked: map[string][]*http.Request{}, answers: map[string][]string{"/": {
+		"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nTrailer: X-Sum\r\nCache-Control: max-age=3600\r\n\r\n5\r\n01234\r\n0\r\nX-Sum: a\r\n\r\n",
+	}}}
+	s := serveAt(t, o.serve(t).String(), cache.Config{})
+	for i := range 3 {
+		resp, content := s.do(t, http.MethodGet, "/", "TE: trailers")
+		if content != "01234" || resp.Trailer.Get("X-Sum") != "a" {
+			t.Errorf("request %d: %q, trailers %v", i+1, content, resp.Trailer)
+		}
+	}
+	if resp, content := s.do(t, http.MethodGet, "/", "Range: bytes=1-2"); resp.StatusCode != http.StatusPartialContent || content != "12" || len(resp.Trailer) > 0 {
+		t.Errorf("a part: %d %q, trailers %v", resp.StatusCode, content, resp.Trailer)
+	}
+	if n := len(o.requests("/")); n != 1 {
+		t.Errorf("the origin was asked %d times", n)
+	}
+}
+
 // What other servers send, and net/http's does not.
 func TestRawAnswers(t *testing.T) {
 	t.Parallel()
