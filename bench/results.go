@@ -36,6 +36,7 @@ type scenarioResult struct {
 	Name  string                  `json:"name"`
 	Doc   string                  `json:"doc"`
 	Unit  string                  `json:"unit"`
+	Rate  string                  `json:"rate,omitempty"` // what is told per CPU second too
 	Peers map[string]*peerFigures `json:"peers"`
 
 	digits int
@@ -74,7 +75,7 @@ func (r *results) at(s scenario) *scenarioResult {
 			return x
 		}
 	}
-	x := &scenarioResult{Name: s.name, Doc: s.doc, Unit: units[s.unit], Peers: map[string]*peerFigures{}, digits: s.digits()}
+	x := &scenarioResult{Name: s.name, Doc: s.doc, Unit: units[s.unit], Rate: s.rate, Peers: map[string]*peerFigures{}, digits: s.digits()}
 	r.Scenarios = append(r.Scenarios, x)
 	return x
 }
@@ -170,7 +171,7 @@ func (r *results) markdown() string {
 				s.digits, median(f.Figures), s.digits, slices.Min(f.Figures), s.digits, slices.Max(f.Figures),
 				orDash(s.ratio(p.Name, figuresOf)), median(f.RPS), orDash(median(f.P99)), orDash(s.ratio(p.Name, p99Of)))
 		}
-		b.WriteString("\n")
+		b.WriteString(s.perCPUSecond(r.Peers) + "\n")
 	}
 	b.WriteString("## Memory\n\n| | version | idle MiB | peak MiB |\n|---|---|---|---|\n")
 	for _, p := range r.Peers {
@@ -180,6 +181,20 @@ func (r *results) markdown() string {
 		fmt.Fprintf(&b, "\nNot measured: %s\n", m)
 	}
 	return b.String()
+}
+
+// perCPUSecond tells how many of what Rate names one processor does in a second.
+func (s *scenarioResult) perCPUSecond(peers []peerResult) string {
+	var told []string
+	for _, p := range peers {
+		if f := s.Peers[p.Name]; s.Rate != "" && f != nil && len(f.Figures) > 0 {
+			told = append(told, fmt.Sprintf("%s %.0f", p.Name, 1e6/median(f.Figures)))
+		}
+	}
+	if told == nil {
+		return ""
+	}
+	return fmt.Sprintf("\nPer CPU second, %s: %s.\n", s.Rate, strings.Join(told, ", "))
 }
 
 func orDash(x float64) string {

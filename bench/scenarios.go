@@ -34,7 +34,8 @@ type scenario struct {
 	name string
 	doc  string
 	unit unit
-	bulk bool // large bodies: measured for peers with large buffers too
+	rate string // what is told per CPU second too; empty: nothing
+	bulk bool   // large bodies: measured for peers with large buffers too
 	h3   bool
 	full bool // also measured with 1,000 routes and eight middleware
 	only bool // and only there
@@ -108,8 +109,8 @@ var scenarios = []scenario{
 	{name: "download", doc: "10 MiB download over HTTP/1.1, 8 connections", unit: perGB, bulk: true, run: wrk("/10m", "", 8)},
 	{name: "upload", doc: "10 MiB upload over HTTP/1.1, 8 connections", unit: perGB, bulk: true, run: uploads},
 	{name: "websocket", doc: "WebSocket echo of 64 bytes over HTTP/1.1, 64 connections", run: webSockets},
-	{name: "handshake", doc: "new connection without resumption, one GET each", run: handshakes(false)},
-	{name: "resumption", doc: "new connection with resumption, one GET each", run: handshakes(true)},
+	{name: "handshake", doc: "new connection without resumption, one GET each", rate: "full handshakes", run: handshakes(false)},
+	{name: "resumption", doc: "new connection with resumption, one GET each", rate: "resumed handshakes", run: handshakes(true)},
 	{name: "idle", doc: "1,000 idle TLS connections that made one request each", unit: perConnection, fresh: true, run: idleConnections},
 	{
 		name: "h1-chain", doc: "HTTP/1.1 GET through eight middleware against none, in the same process, in turns of 100 ms, 64 connections",

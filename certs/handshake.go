@@ -28,12 +28,16 @@ func (m *Manager) GetCertificate(hello *tls.ClientHelloInfo) (*tls.Certificate, 
 	if hello.ServerName == "" {
 		return m.withoutName(all, hello)
 	}
-	host := normalize(hello.ServerName)
 	asksChallenge := slices.Equal(hello.SupportedProtos, []string{acmez.ACMETLS1Protocol})
-	if asksChallenge {
-		host = reversedAddress(host)
+	host := hello.ServerName
+	e := all.exact[host] // mostly it is normal already, and to find that out costs more
+	if e == nil {
+		host = normalize(host)
+		if asksChallenge {
+			host = reversedAddress(host)
+		}
+		e = all.find(host)
 	}
-	e := all.find(host)
 	if e == nil && !asksChallenge && len(all.rules) > 0 {
 		e = m.demand(hello.Context(), all, host)
 	}

@@ -29,7 +29,13 @@ type candidate struct {
 }
 
 func (k *keeper) run(ctx context.Context) {
-	k.load(ctx)
+	// Each that reads files holds a thread.
+	select {
+	case k.loading <- struct{}{}:
+		k.load(ctx)
+		<-k.loading
+	case <-ctx.Done():
+	}
 	close(k.entry.loaded)
 	for k.entry.sleep(ctx, k.next) {
 		k.step(ctx)

@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"net/netip"
 	"path/filepath"
+	"runtime"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +36,7 @@ type Manager struct {
 	cache        *certmagic.Cache                              // which certmagic needs; certificates are in entries
 	fresh, again chan struct{}                                 // slots of tries
 	asking       chan struct{}                                 // slots of questions about renewals
+	loading      chan struct{}                                 // slots of first looks at the storage
 	isPublic     func(netip.Addr) bool                         // publicAddress, but in tests
 
 	names  atomic.Pointer[names]
@@ -88,6 +90,7 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		fresh:   make(chan struct{}, t.fresh),
 		again:   make(chan struct{}, t.again),
 		asking:  make(chan struct{}, 4),
+		loading: make(chan struct{}, 4*runtime.GOMAXPROCS(0)),
 
 		guests:    newGuests(),
 		isPublic:  publicAddress,
