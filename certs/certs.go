@@ -10,24 +10,28 @@ import (
 	"time"
 
 	"portway/certs/budget"
+	"portway/certs/preflight"
 )
 
 // Config is the policy for all names.
 type Config struct {
-	Storage   string        // folder, created with mode 0700
-	CAs       []CA          // beside those that are known by name, or in place of one of them
-	Use       []string      // CAs to ask, in order, by name or URL; empty: Directory if given, else Let's Encrypt and, with an Email, ZeroSSL
-	Directory string        // ACME directory URL of the one CA to use
-	Roots     string        // PEM file of roots to trust when speaking to CAs; empty: the system's
-	Email     string        // contact address; may be empty
-	KeyType   string        // as in Wishes; empty: ec256
-	ReuseKeys bool          // a renewed certificate has the key of the one before
-	HTTPPort  int           // where HTTP-01 arrives, as mapped in here; 0: 80; negative: it does not, so that it is not tried
-	TLSPort   int           // where TLS-ALPN-01 arrives; 0: 443; negative: as above
-	Internal  bool          // every name from the internal CA, public ones too, unless its wishes say otherwise
-	Limits    budget.Limits // of CAs that have not published any; zero: none
-	Files     string        // folder of the user's own certificates, which go before all others; empty: none
-	Logger    *slog.Logger
+	Storage      string             // folder, created with mode 0700
+	CAs          []CA               // beside those that are known by name, or in place of one of them
+	Use          []string           // CAs to ask, in order, by name or URL; empty: Directory if given, else Let's Encrypt and, with an Email, ZeroSSL
+	Directory    string             // ACME directory URL of the one CA to use
+	Roots        string             // PEM file of roots to trust when speaking to CAs; empty: the system's
+	Email        string             // contact address; may be empty
+	KeyType      string             // as in Wishes; empty: ec256
+	ReuseKeys    bool               // a renewed certificate has the key of the one before
+	HTTPPort     int                // where HTTP-01 arrives, as mapped in here; 0: 80; negative: it does not, so that it is not tried
+	TLSPort      int                // where TLS-ALPN-01 arrives; 0: 443; negative: as above
+	Internal     bool               // every name from the internal CA, public ones too, unless its wishes say otherwise
+	Limits       budget.Limits      // of CAs that have not published any; zero: none
+	Files        string             // folder of the user's own certificates, which go before all others; empty: none
+	Preflight    *preflight.Checker // looks at names before the first order, if the CA is known by name; nil: nothing does
+	PreflightAll bool               // with any CA
+	ReachPort    int                // where the CA would look for us, for Preflight; as preflight.Target.Port
+	Logger       *slog.Logger
 }
 
 // Name is a name that needs a certificate: a host name, a wildcard like

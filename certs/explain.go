@@ -34,11 +34,14 @@ func (t *try) explain(err error, s storage, directory string) failure {
 	f := failure{wait: t.retryAfter}
 	var problem acme.Problem
 	var early *budget.Wait
+	var bad *unfit
 	switch {
 	case errors.As(err, &early):
 		f.reason, f.wait, f.early, f.elsewhere = early.Why, time.Until(early.Until), true, true
 	case t.storageErr != nil:
 		f.reason = capital(s.explain(t.storageErr).Error())
+	case errors.As(err, &bad):
+		f.reason, f.elsewhere = bad.why, true // a CAA record may allow the other
 	case errors.As(err, &problem):
 		f.elsewhere = len(t.challenges) == 0 // else the other CA would look at the same DNS and ports
 		f.ill = problem.Type == acme.ProblemTypeServerInternal || problem.Status >= 500

@@ -14,6 +14,7 @@ type keeper struct {
 	entry *entry
 	chain []*candidate // the CAs that may be asked, in order
 
+	warned  []string  // by preflight
 	cert    *stored   // the one that is served; nil if there is none by any of chain
 	renewAt time.Time // when cert is due
 	askAt   time.Time // when the CA is asked again what it suggests

@@ -17,6 +17,7 @@ import (
 
 	"portway/certs/files"
 	"portway/certs/localca"
+	"portway/certs/preflight"
 )
 
 // Manager obtains, renews and serves certificates.
@@ -28,8 +29,11 @@ type Manager struct {
 	files        *files.Folder         // the user's own certificates; nil: none
 	authorities  map[string]*authority // all CAs by name
 	use          []string              // those that names without a wish are certified by, in order
-	email        string                // contact address for CAs; may be empty
-	keyType      string                // as in Wishes
+	preflight    *preflight.Checker
+	preflightAll bool
+	reachPort    int
+	email        string // contact address for CAs; may be empty
+	keyType      string // as in Wishes
 	reuseKeys    bool
 	magic        *certmagic.Config                             // answers challenges of all authorities
 	challenge    func(http.ResponseWriter, *http.Request) bool // answers HTTP-01; nil if nothing does
@@ -92,11 +96,14 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		asking:  make(chan struct{}, 4),
 		loading: make(chan struct{}, 4*runtime.GOMAXPROCS(0)),
 
-		guests:    newGuests(),
-		isPublic:  publicAddress,
-		email:     cfg.Email,
-		keyType:   cfg.KeyType,
-		reuseKeys: cfg.ReuseKeys,
+		guests:       newGuests(),
+		isPublic:     publicAddress,
+		preflight:    cfg.Preflight,
+		preflightAll: cfg.PreflightAll,
+		reachPort:    cfg.ReachPort,
+		email:        cfg.Email,
+		keyType:      cfg.KeyType,
+		reuseKeys:    cfg.ReuseKeys,
 	}
 	if cfg.Files != "" {
 		m.files = files.Open(cfg.Files, cfg.Logger)

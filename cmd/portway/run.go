@@ -16,6 +16,7 @@ import (
 
 	"portway/admin"
 	"portway/certs"
+	"portway/certs/preflight"
 	"portway/discovery"
 	"portway/geo"
 	"portway/internal/service"
@@ -61,7 +62,8 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err := r.giveUpRoot(inv, c, logger); err != nil {
 		return err
 	}
-	manager, err := certs.New(r.certs(listeners, cas, logger))
+	wanted := r.certs(listeners, cas, logger)
+	manager, err := certs.New(wanted)
 	if err != nil {
 		if wrong := (*certs.CAError)(nil); errors.As(err, &wrong) {
 			return err
@@ -87,6 +89,9 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		Certs:             certificates,
 		OwnerPages:        r.OwnerPages,
 		Logger:            logger,
+	}
+	if wanted.Preflight != nil {
+		serving.Plain[preflight.Path] = wanted.Preflight.Handler()
 	}
 	var countries *geo.Database
 	if r.GeoIP != "" {
@@ -291,6 +296,12 @@ func (r *runCmd) certs(l *proxy.Listeners, cas []certs.CA, logger *slog.Logger) 
 	}
 	if r.ACMEStaging {
 		cfg.Use = []string{"letsencrypt-staging"}
+	}
+	if r.Preflight != off {
+		cfg.Preflight, cfg.PreflightAll = preflight.New(nil), r.Preflight == "on"
+		if cfg.HTTPPort < 0 {
+			cfg.ReachPort = -1
+		}
 	}
 	return cfg
 }

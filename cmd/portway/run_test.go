@@ -17,6 +17,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"portway/certs/preflight"
 )
 
 // patience bounds what another process takes to react.
@@ -264,5 +266,15 @@ func TestRootIsServed(t *testing.T) {
 	}
 	if err := health(p.control); err != nil {
 		t.Errorf("health check: %v", err)
+	}
+}
+
+// Portway knows itself by this answer when it looks whether a name leads here.
+func TestReachIsAnswered(t *testing.T) {
+	t.Parallel()
+	p := runProcess(t, "http://127.0.0.1:9")
+	status, said, err := p.get(t.Context(), preflight.Path)
+	if err != nil || status != 200 || !strings.HasPrefix(said, "portway ") {
+		t.Errorf("%d %v %q", status, err, said)
 	}
 }

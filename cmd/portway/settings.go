@@ -74,6 +74,7 @@ type runCmd struct {
 	ACMEStaging   bool      `name:"acme-staging" group:"certs" help:"Use Let's Encrypt's staging CA, to try things out without its rate limits. Browsers do not trust its certificates."`
 	ACMERoots     string    `name:"acme-roots" group:"certs" placeholder:"FILE" help:"Roots to trust when speaking to the ACME directory (PEM). Default: the system's."`
 	ACMELimits    limits    `name:"acme-limits" group:"certs" placeholder:"LIMIT,..." help:"What the CA allows, where it has not published it and Portway so does not know: orders=300/3h, certificates=50/7d (per registered domain), duplicates=5/7d (of the same name), failures=5/1h (per name). Orders that would break a limit wait. Those of Let's Encrypt are known. Default: no limits."`
+	Preflight     string    `group:"certs" placeholder:"WHEN" enum:"auto,on,off" default:"auto" help:"Look before the first order of a name whether its DNS leads here and allows the CA, whether port 80 reaches this process, and whether the clock is right; what is certain to fail is not ordered. auto: with public CAs; on: with any; off: never. Default: auto."`
 	Import        string    `group:"certs" placeholder:"PATH" help:"Take certificates and accounts over from another proxy at the start, where there is nothing newer: Traefik's acme.json, Caddy's data folder, or the folder of certificates of nginx-proxy's acme-companion. Default: none."`
 	InternalCA    bool      `name:"internal-ca" group:"certs" help:"Take every certificate from the internal CA, those for public names too."`
 

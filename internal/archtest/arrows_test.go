@@ -21,12 +21,13 @@ var arrows = map[string][]string{
 	"route":               {"label"},
 	"discovery":           {"label", "route"},
 	"geo":                 {},
-	"certs":               {"certs/budget", "certs/files", "certs/localca", "internal/atomicfile", "certs/migrate"},
+	"certs":               {"certs/budget", "certs/files", "certs/localca", "internal/atomicfile", "certs/migrate", "certs/preflight"},
 	"certs/files":         {},
 	"certs/dns":           {},
 	"certs/localca":       {"internal/atomicfile"},
 	"certs/budget":        {"internal/atomicfile"},
 	"certs/migrate":       {},
+	"certs/preflight":     {},
 	"admin":               {"label", "route"},
 	"admin/show":          {"admin"},
 	"proxy/exchange":      {},
@@ -46,7 +47,7 @@ var arrows = map[string][]string{
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "admin/show", "certs/migrate", "internal/atomicfile", "internal/service"},
+	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "admin/show", "certs/migrate", "certs/preflight", "internal/atomicfile", "internal/service"},
 	"cmd/whoami":          {},
 }
 

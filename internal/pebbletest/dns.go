@@ -59,3 +59,13 @@ func (d *dnsMock) post(command string, request any) {
 		d.t.Fatalf("pebble-challtestsrv: %s %s: %s %s", command, data, resp.Status, body)
 	}
 }
+
+// Resolver is the DNS server that Pebble asks, as host:port.
+func (p *Pebble) Resolver() string { return p.dns.addr }
+
+// SetCAA makes name have one CAA record, which allows issuer only.
+func (p *Pebble) SetCAA(name, issuer string) {
+	p.t.Helper()
+	p.dns.post("clear-caa", map[string]any{"host": name + "."})
+	p.dns.post("add-caa", map[string]any{"host": name + ".", "policies": []map[string]string{{"tag": "issue", "value": issuer}}})
+}
