@@ -64,6 +64,7 @@ func (o *origin) serve(ex *exchange.Exchange, last bool) (answered bool) {
 		return false
 	}
 	if wait > 0 {
+		ex.Unanswered = true
 		o.server.fail(ex, page{status: http.StatusServiceUnavailable, retry: wait, why: "The site has failed too often and is given a rest."}, errOpen)
 		return true
 	}
