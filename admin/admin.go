@@ -35,8 +35,8 @@ type Config struct {
 	// Purge drops stored answers and tells how many there were; nil: there is no cache.
 	Purge func(Purge) (int, error)
 
-	// Root gives the internal CA's root in PEM and the file that holds it; nil: none.
-	Root func() (pem []byte, path string, err error)
+	// Root gives the internal CA's root; nil: there is none.
+	Root func() (Root, error)
 
 	Places route.Places // where clients are, for Explain; may be nil
 	Log    *Log         // the last lines of Portway's own log; may be nil
@@ -134,10 +134,10 @@ func (s *Server) root(w http.ResponseWriter, _ *http.Request) {
 		http.Error(w, "this Portway has no internal CA", http.StatusNotFound)
 		return
 	}
-	pem, path, err := s.cfg.Root()
+	root, err := s.cfg.Root()
 	if err != nil {
 		http.Error(w, err.Error(), http.StatusInternalServerError)
 		return
 	}
-	writeJSON(w, Root{PEM: string(pem), Path: path})
+	writeJSON(w, root)
 }

@@ -103,11 +103,11 @@ func TestStatusBeforeTheFirstTable(t *testing.T) {
 
 func TestRoot(t *testing.T) {
 	t.Parallel()
-	ok := admin.New(admin.Config{Root: func() ([]byte, string, error) { return []byte("PEM"), "/data/ca.crt", nil }})
+	ok := admin.New(admin.Config{Root: func() (admin.Root, error) { return admin.Root{PEM: "PEM", Path: "/data/ca.crt"}, nil }})
 	if w := get(ok, "/v1/ca"); w.Code != 200 || !json.Valid(w.Body.Bytes()) {
 		t.Errorf("%d %s", w.Code, w.Body)
 	}
-	broken := admin.New(admin.Config{Root: func() ([]byte, string, error) { return nil, "", errors.New("the disk is full") }})
+	broken := admin.New(admin.Config{Root: func() (admin.Root, error) { return admin.Root{}, errors.New("the disk is full") }})
 	if w := get(broken, "/v1/ca"); w.Code != 500 || w.Body.String() != "the disk is full\n" {
 		t.Errorf("%d %q", w.Code, w.Body)
 	}

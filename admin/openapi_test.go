@@ -148,8 +148,10 @@ func full(t *testing.T) *Server {
 	s := New(Config{
 		Version: "1", Log: log,
 		Certificates: func() []Certificate { return []Certificate{{Name: "web.test", State: "valid", NotAfter: &next}} },
-		Root:         func() ([]byte, string, error) { return []byte("PEM"), "/ca.crt", nil },
-		Purge:        func(Purge) (int, error) { return 1, nil },
+		Root: func() (Root, error) {
+			return Root{PEM: "PEM", Path: "/ca.crt", OtherPEM: "PEM", OtherPath: "/ca-any.crt"}, nil
+		},
+		Purge: func(Purge) (int, error) { return 1, nil },
 	})
 	s.SetTable(route.NewTable([]*route.Route{r}, []label.Problem{{Source: r.Source, Key: "portway.x", Why: "unknown label", Fix: "remove it"}}, source))
 	s.Failed(Failure{Time: next, RouteID: r.ID, Status: 502})

@@ -32,6 +32,11 @@ type Certificate struct {
 type Root struct {
 	PEM  string `json:"pem"`
 	Path string `json:"path"` // as Portway sees it, perhaps in its container
+	// Bounded says that it can certify private names and addresses only. What it must not
+	// certify comes from another one, if there are such names.
+	Bounded   bool   `json:"bounded"`
+	OtherPEM  string `json:"other_pem,omitempty"`
+	OtherPath string `json:"other_path,omitempty"`
 }
 
 // Status gathers the answer to GET /v1/status.

@@ -1,11 +1,13 @@
 package main
 
 import (
+	"crypto/x509"
 	"net/http"
 	"time"
 
 	"portway/admin"
 	"portway/certs"
+	"portway/internal/trust"
 	"portway/label"
 	"portway/proxy"
 	"portway/route"
@@ -16,23 +18,67 @@ type certificates struct{ *certs.Manager }
 
 var _ proxy.Certificates = certificates{}
 
-// serveRoot answers with the internal CA's root.
-func (c certificates) serveRoot(w http.ResponseWriter, _ *http.Request) {
-	root, err := c.Root()
-	if err != nil {
-		http.Error(w, "the internal CA's root cannot be read: "+err.Error(), http.StatusInternalServerError)
-		return
+// Where the internal CA's roots are downloaded over plain HTTP: a client that does
+// not trust them yet cannot come by HTTPS.
+const (
+	caPath      = "/.well-known/portway/ca.crt"
+	caAnyPath   = "/.well-known/portway/ca-any.crt"
+	profilePath = "/.well-known/portway/ca.mobileconfig"
+)
+
+// plain is what is served over plain HTTP for every host.
+func (c certificates) plain() map[string]http.Handler {
+	return map[string]http.Handler{
+		// The types that make phones and browsers offer to install it.
+		caPath: download("portway-ca.crt", "application/x-x509-ca-cert", func() ([]byte, error) {
+			root, err := c.Root()
+			return root.PEM, err
+		}),
+		caAnyPath: download("portway-ca-any.crt", "application/x-x509-ca-cert", func() ([]byte, error) {
+			other, _, err := c.OtherRoot()
+			return other.PEM, err
+		}),
+		profilePath: download("portway-ca.mobileconfig", trust.ProfileType, func() ([]byte, error) {
+			root, err := c.Root()
+			roots := []*x509.Certificate{root.Cert}
+			if other, ok, _ := c.OtherRoot(); ok {
+				roots = append(roots, other.Cert)
+			}
+			if err != nil {
+				return nil, err
+			}
+			return trust.Profile(roots), nil
+		}),
 	}
-	// The type that makes phones and browsers offer to install it.
-	w.Header().Set("Content-Type", "application/x-x509-ca-cert")
-	w.Header().Set("Content-Disposition", `attachment; filename="portway-ca.crt"`)
-	_, _ = w.Write(root.PEM) // the client has gone: nobody is left to be told
+}
+
+// download answers with a file, or 404 if it is empty.
+func download(name, mediaType string, content func() ([]byte, error)) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		b, err := content()
+		switch {
+		case err != nil:
+			http.Error(w, "the internal CA's root cannot be read: "+err.Error(), http.StatusInternalServerError)
+		case len(b) == 0:
+			http.NotFound(w, r)
+		default:
+			w.Header().Set("Content-Type", mediaType)
+			w.Header().Set("Content-Disposition", `attachment; filename="`+name+`"`)
+			_, _ = w.Write(b) // the client has gone: nobody is left to be told
+		}
+	})
 }
 
 // root is the internal CA's root for the commands.
-func (c certificates) root() (pem []byte, path string, err error) {
+func (c certificates) root() (admin.Root, error) {
 	root, err := c.Root()
-	return root.PEM, root.Path, err
+	if err != nil {
+		return admin.Root{}, err
+	}
+	other, _, err := c.OtherRoot()
+	return admin.Root{
+		PEM: string(root.PEM), Path: root.Path, Bounded: root.Bounded, OtherPEM: string(other.PEM), OtherPath: other.Path,
+	}, err
 }
 
 // Hold tells visitors of a host whose certificate is not there yet why.

@@ -120,7 +120,7 @@ func TestAskGivesUp(t *testing.T) {
 func TestTrust(t *testing.T) {
 	t.Parallel()
 	path := socketPath(t)
-	serveAdmin(t, path, admin.New(admin.Config{Root: func() ([]byte, string, error) { return []byte("PEM"), "/data/root.crt", nil }}))
+	serveAdmin(t, path, admin.New(admin.Config{Root: func() (admin.Root, error) { return admin.Root{PEM: "PEM", Path: "/data/root.crt"}, nil }}))
 	var root admin.Root
 	if err := askJSON(path, "/v1/ca", &root); err != nil || root.PEM != "PEM" || root.Path != "/data/root.crt" {
 		t.Errorf("%+v, %v", root, err)

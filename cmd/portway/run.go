@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"net/http"
 	"net/netip"
 	"os"
 	"strings"
@@ -79,7 +78,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	serving := proxy.Config{
 		Cache:             answers,
 		Listeners:         listeners,
-		Plain:             map[string]http.Handler{caPath: http.HandlerFunc(certificates.serveRoot)},
+		Plain:             certificates.plain(),
 		Secure:            purging(r.PurgeToken, answers),
 		ProxyProtocolFrom: flatten(r.ProxyProtocolFrom),
 		Trusted:           flatten(r.TrustedProxies),

@@ -264,6 +264,23 @@ func TestRootIsServed(t *testing.T) {
 	if err != nil || status != 200 || !strings.HasPrefix(pem, "-----BEGIN CERTIFICATE-----") {
 		t.Errorf("%d %v %.40q", status, err, pem)
 	}
+	for _, c := range []struct {
+		path, mediaType string
+		status          int
+	}{
+		{caPath, "application/x-x509-ca-cert", 200},
+		{profilePath, "application/x-apple-aspen-config", 200},
+		{caAnyPath, "text/plain; charset=utf-8", 404}, // there is no name for it
+	} {
+		resp, err := http.Get("http://" + p.http + c.path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		_ = resp.Body.Close()
+		if resp.StatusCode != c.status || resp.Header.Get("Content-Type") != c.mediaType {
+			t.Errorf("%s: %s %s", c.path, resp.Status, resp.Header.Get("Content-Type"))
+		}
+	}
 	if err := health(p.control); err != nil {
 		t.Errorf("health check: %v", err)
 	}

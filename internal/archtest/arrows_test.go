@@ -46,8 +46,9 @@ var arrows = map[string][]string{
 	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/errorpage", "proxy/middleware", "proxy/health", "proxy/origintls", "proxy/queue", "proxy/balance", "proxy/cache"},
 	"internal/atomicfile": {},
 	"internal/service":    {},
+	"internal/trust":      {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "admin/show", "certs/migrate", "certs/preflight", "internal/atomicfile", "internal/service"},
+	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "admin/show", "certs/migrate", "certs/preflight", "internal/atomicfile", "internal/service", "internal/trust"},
 	"cmd/whoami":          {},
 }
 
