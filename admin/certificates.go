@@ -30,7 +30,6 @@ type Certificates struct {
 type CertificateDetails struct {
 	Certificate
 	NotBefore   *time.Time `json:"not_before,omitempty"`
-	NextRenewal *time.Time `json:"next_renewal,omitempty"`
 	Serial      string     `json:"serial,omitempty"`
 	Fingerprint string     `json:"fingerprint,omitempty"` // SHA-256
 	KeyType     string     `json:"key_type,omitempty"`

@@ -19,13 +19,14 @@ type Status struct {
 
 // Certificate is what is known about one name's certificate.
 type Certificate struct {
-	Name      string     `json:"name"`
-	State     string     `json:"state"` // pending, valid or failed
-	Issuer    string     `json:"issuer,omitempty"`
-	NotAfter  *time.Time `json:"not_after,omitempty"`
-	LastError string     `json:"last_error,omitempty"`
-	NextTry   *time.Time `json:"next_try,omitempty"`
-	Attempts  int        `json:"attempts,omitempty"` // failed tries in a row
+	Name        string     `json:"name"`
+	State       string     `json:"state"` // pending, valid or failed
+	Issuer      string     `json:"issuer,omitempty"`
+	NotAfter    *time.Time `json:"not_after,omitempty"`
+	NextRenewal *time.Time `json:"next_renewal,omitempty"`
+	LastError   string     `json:"last_error,omitempty"`
+	NextTry     *time.Time `json:"next_try,omitempty"`
+	Attempts    int        `json:"attempts,omitempty"` // failed tries in a row
 }
 
 // Root is the internal CA's root certificate.

@@ -2,6 +2,7 @@ package budget
 
 import (
 	"errors"
+	"io/fs"
 	"math/rand/v2"
 	"os"
 	"path/filepath"
@@ -21,8 +22,12 @@ func newLedger(t *testing.T) (*Ledger, *clock) {
 	c := &clock{time.Date(2026, 5, 1, 12, 0, 0, 0, time.UTC)}
 	l := New(filepath.Join(t.TempDir(), "budget"))
 	l.now = func() time.Time { return c.now }
-	// No power fails here, and to wait for the disk would take minutes.
-	l.write = os.WriteFile
+	// No power fails here, and to wait for the disk would take minutes; it is also
+	// waited for when a file is written over.
+	l.write = func(path string, data []byte, perm fs.FileMode) error {
+		_ = os.Remove(path) // it may not be there
+		return os.WriteFile(path, data, perm)
+	}
 	return l, c
 }
 

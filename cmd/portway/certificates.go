@@ -100,7 +100,7 @@ func (c certificates) describe() []admin.Certificate {
 	for _, s := range c.All() {
 		all = append(all, admin.Certificate{
 			Name: s.Name, State: string(s.State), Issuer: s.Issuer, LastError: s.LastError, Attempts: s.Attempts,
-			NotAfter: known(s.NotAfter), NextTry: known(s.NextTry),
+			NotAfter: known(s.NotAfter), NextRenewal: known(s.NextRenewal), NextTry: known(s.NextTry),
 		})
 	}
 	return all

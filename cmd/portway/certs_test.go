@@ -85,7 +85,7 @@ func TestListCertificates(t *testing.T) {
 	at := func(d time.Duration) *time.Time { x := now.Add(d); return &x }
 	var out strings.Builder
 	err := listCertificates(&out, []admin.CertificateDetails{
-		{Certificate: admin.Certificate{Name: "a.example.com", State: "valid", Issuer: "letsencrypt", NotAfter: at(89 * 24 * time.Hour)}, NextRenewal: at(60 * 24 * time.Hour)},
+		{Certificate: admin.Certificate{Name: "a.example.com", State: "valid", Issuer: "letsencrypt", NotAfter: at(89 * 24 * time.Hour), NextRenewal: at(60 * 24 * time.Hour)}},
 		{Certificate: admin.Certificate{Name: "b.example.com", State: "failed", NextTry: at(90 * time.Minute), LastError: "The CA said: no. Check the DNS."}},
 		{Certificate: admin.Certificate{Name: "c.example.com", State: "failed", NotAfter: at(-time.Hour), LastError: strings.Repeat("x", 200)}},
 	}, now)

@@ -100,7 +100,7 @@ func (c certificates) details() []admin.CertificateDetails {
 			break
 		}
 		all = append(all, admin.CertificateDetails{
-			Certificate: short[i], NotBefore: known(s.NotBefore), NextRenewal: known(s.NextRenewal),
+			Certificate: short[i], NotBefore: known(s.NotBefore),
 			Serial: s.Serial, Fingerprint: s.Fingerprint, KeyType: s.KeyType, Profile: s.Profile,
 		})
 	}
