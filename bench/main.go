@@ -108,7 +108,7 @@ func run(ctx context.Context, o options) error {
 	if o.short { // whatever else this machine does
 		take = measureAny
 	}
-	for _, s := range chosen {
+	for i, s := range chosen {
 		fmt.Fprintf(os.Stderr, "%s: %s\n", s.name, s.doc)
 		for round := range o.rounds {
 			for i := range peers {
@@ -129,9 +129,14 @@ func run(ctx context.Context, o options) error {
 				fmt.Fprintf(os.Stderr, "  round %d %-10s %s\n", round+1, p.name, s.show(m))
 			}
 		}
+		if i == 0 && s.busy {
+			for _, p := range peers {
+				res.peak(p, s.supports(p))
+			}
+		}
 	}
 	for _, p := range peers {
-		res.peak(p)
+		res.peak(p, false)
 	}
 	if err := os.MkdirAll(o.out, 0o755); err != nil {
 		return err

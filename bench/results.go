@@ -29,6 +29,7 @@ type peerResult struct {
 	Name    string `json:"name"`
 	Version string `json:"version"`
 	IdleRSS int64  `json:"idleRSS"`
+	BusyRSS int64  `json:"busyRSS,omitempty"` // at most, up to the end of the first scenario
 	PeakRSS int64  `json:"peakRSS"`
 }
 
@@ -113,11 +114,16 @@ func (r *results) failures() []string {
 	return all
 }
 
-func (r *results) peak(p *peer) {
+// peak notes the most memory that the peer has taken; busy says that all it has done
+// was to serve 64 connections.
+func (r *results) peak(p *peer, busy bool) {
 	for i := range r.Peers {
 		if r.Peers[i].Name == p.name {
 			p.notePeak()
 			r.Peers[i].PeakRSS = p.peakRSS
+			if busy {
+				r.Peers[i].BusyRSS = p.peakRSS
+			}
 		}
 	}
 }
@@ -173,9 +179,13 @@ func (r *results) markdown() string {
 		}
 		b.WriteString(s.perCPUSecond(r.Peers) + "\n")
 	}
-	b.WriteString("## Memory\n\n| | version | idle MiB | peak MiB |\n|---|---|---|---|\n")
+	b.WriteString("## Memory\n\n| | version | idle MiB | 64 busy connections MiB | peak of all MiB |\n|---|---|---|---|---|\n")
 	for _, p := range r.Peers {
-		fmt.Fprintf(&b, "| %s | %s | %.0f | %.0f |\n", p.Name, p.Version, float64(p.IdleRSS)/(1<<20), float64(p.PeakRSS)/(1<<20))
+		busy := "–"
+		if p.BusyRSS > 0 {
+			busy = fmt.Sprintf("%.0f", float64(p.BusyRSS)/(1<<20))
+		}
+		fmt.Fprintf(&b, "| %s | %s | %.0f | %s | %.0f |\n", p.Name, p.Version, float64(p.IdleRSS)/(1<<20), busy, float64(p.PeakRSS)/(1<<20))
 	}
 	for _, m := range r.Missing {
 		fmt.Fprintf(&b, "\nNot measured: %s\n", m)
