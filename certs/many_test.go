@@ -74,7 +74,7 @@ func TestManyNamesAtOnce(t *testing.T) {
 	}
 	peak := residentPeak(t, h.cmd.Process.Pid)
 	made := p.Orders() - orders
-	if made != count {
+	if made < count || made > count+count/10 { // one whose nonces were refused all the time is made again
 		t.Errorf("%d orders for %d names", made, count)
 	}
 	if h.orders > 32 {

@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"os"
 	"os/exec"
+	"slices"
 	"strings"
 	"sync"
 	"syscall"
@@ -213,18 +214,21 @@ func (s *site) start(p *pebbletest.Pebble, o orders) (*helper, error) {
 
 // await returns when all of names are in state.
 func (h *helper) await(state State, names ...string) error {
+	return h.eventually(string(state), func() bool {
+		return !slices.ContainsFunc(names, func(name string) bool { return h.last(name).State != state })
+	})
+}
+
+// eventually returns when ok does.
+func (h *helper) eventually(what string, ok func() bool) error {
 	for deadline := time.Now().Add(2 * time.Minute); ; time.Sleep(5 * time.Millisecond) { // nothing tells another process
-		left := ""
-		for _, name := range names {
-			if s := h.last(name); s.State != state {
-				left = fmt.Sprintf("%+v", s)
-			}
-		}
 		switch {
-		case left == "":
+		case ok():
 			return nil
 		case time.Now().After(deadline):
-			return fmt.Errorf("waited in vain for %s: %s", state, left)
+			h.mu.Lock()
+			defer h.mu.Unlock()
+			return fmt.Errorf("waited in vain for %s: %+v", what, h.status)
 		}
 		select {
 		case <-h.ended:
