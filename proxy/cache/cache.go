@@ -23,6 +23,12 @@
 //
 // Config.Memory bounds what is stored; contents on their way take no more than half
 // as much again, and are only passed on, without being stored, where they would.
+//
+// # Disk
+//
+// With Config.Disk, what is stored goes to files, too (package disk), and what memory
+// has no room for, or a restart has lost, is found there. Contents larger than
+// disk.Small are only there, and never in memory as a whole.
 package cache
 
 import (
@@ -38,6 +44,8 @@ import (
 // Config is how much a Cache may take.
 type Config struct {
 	Memory int64        // bytes of stored responses in memory; 0: 64 MiB
+	Disk   int64        // bytes of stored responses in Folder; 0: none are
+	Folder string       // which nobody else uses
 	Logger *slog.Logger // nil: none
 }
 
@@ -49,6 +57,7 @@ const DefaultMemory = 64 << 20
 type Cache struct {
 	cfg     Config
 	memory  *memory
+	disk    *tier // nil: none
 	flights flights
 	purges  purges
 	now     func() time.Time
@@ -76,6 +85,7 @@ func New(cfg Config) (*Cache, error) {
 	}
 	c := &Cache{cfg: cfg, memory: m, now: time.Now, live: make(map[*exchange.Exchange]struct{}), counted: make(map[string]weak.Pointer[counters])}
 	c.flights.all = make(map[string][]*flight)
+	c.disk = openTier(c)
 	return c, nil
 }
 
@@ -89,6 +99,7 @@ func (c *Cache) Close() {
 	}
 	c.mu.Unlock()
 	c.work.Wait()
+	c.disk.close()
 }
 
 // reserve takes memory for a content on its way; false if there is none to be had.

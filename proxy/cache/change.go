@@ -55,9 +55,3 @@ func (h *handler) keyOf(host, path, reference []byte) (key []byte, ok bool) {
 	}
 	return key, true
 }
-
-// invalidate drops what is stored by key, or about to be.
-func (c *Cache) invalidate(key []byte) {
-	c.flights.doom(key)
-	c.memory.remove(key)
-}

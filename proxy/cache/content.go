@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"portway/proxy/cache/disk"
 	"portway/proxy/exchange"
 )
 
@@ -28,6 +29,10 @@ type content struct {
 	trailers exchange.Fields // valid at the end
 	passing  bool            // not to be kept
 	readers  []*reader       // those that need what is not complete
+
+	file   *disk.File // what is too large for memory; nil: nothing
+	onDisk int64      // how much of it is there
+	kept   int64      // where that begins of which there are pieces, too
 }
 
 // piece is a part of a content.
@@ -58,21 +63,37 @@ func newContent() *content {
 // completeContent makes one of bytes that are at hand.
 func completeContent(b []byte) *content {
 	c := newContent()
-	if c.size = int64(len(b)); c.size > 0 {
-		c.pieces = []piece{{data: b}}
-	}
+	c.give(b)
 	c.complete.Store(true)
 	return c
 }
 
-// pump reads src to its end. keep is asked before memory is taken; once it says no,
-// the content is only passed on. length is that of src, if it is known.
-func (c *content) pump(src exchange.Body, length int64, trailers *exchange.Fields, keep func(n int) bool) error {
+// give makes c consist of b.
+func (c *content) give(b []byte) {
+	if c.size = int64(len(b)); c.size > 0 {
+		c.pieces = []piece{{data: b}}
+	}
+}
+
+// budget says what a content on its way may take.
+type budget interface {
+	// memory takes n bytes of it for a content that has size so far; false: it is not to be
+	// kept any longer.
+	memory(n int, size int64) bool
+	// file gives a file for a large content; nil: none is to be had.
+	file() *disk.File
+	// wanted tells whether a content in a file is to be kept although it has size already.
+	wanted(size int64) bool
+}
+
+// pump reads src to its end, and takes what b allows; once it says no, the content is
+// only passed on. length is that of src, if it is known.
+func (c *content) pump(src exchange.Body, length int64, trailers *exchange.Fields, b budget) error {
 	var free []byte // room at the end of the last piece
 	for empty := 0; ; {
 		if len(free) == 0 {
 			var err error
-			if free, err = c.room(length, keep); err != nil {
+			if free, err = c.room(length, b); err != nil {
 				return c.broke(err)
 			}
 		}
@@ -113,9 +134,17 @@ func (c *content) pump(src exchange.Body, length int64, trailers *exchange.Field
 
 // room adds a piece and gives it, empty. If the content is not kept, it waits until
 // readers have caught up.
-func (c *content) room(length int64, keep func(n int) bool) ([]byte, error) {
+func (c *content) room(length int64, b budget) ([]byte, error) {
+	if c.file == nil && !c.passing && (length > disk.Small || c.size == disk.Small) {
+		if f := b.file(); f != nil {
+			c.spill(f)
+		}
+	}
+	stop := c.file != nil && (c.flush() != nil || !b.wanted(c.size))
 	size := firstPiece
 	switch left := length - c.size; {
+	case c.file != nil && length >= 0:
+		size = int(min(max(left, 1), largestPiece))
 	case length >= 0 && left <= 4*largestPiece:
 		size = int(max(left, 1))
 	case length >= 0 || c.size >= largestPiece:
@@ -125,7 +154,7 @@ func (c *content) room(length int64, keep func(n int) bool) ([]byte, error) {
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.passing && !keep(size) {
+	if !c.passing && (stop || c.file == nil && !b.memory(size, c.size)) {
 		c.passing = true
 	}
 	if c.passing {
@@ -180,10 +209,16 @@ func (c *content) grow(n int) {
 
 // end notes that the content is all there.
 func (c *content) end(trailers *exchange.Fields) {
+	stop := c.file != nil && !c.passing && c.flush() != nil
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.trailers = cloneFields(trailers, nil)
 	c.err = io.EOF
+	c.passing = c.passing || stop
+	if c.file != nil && !c.passing {
+		c.file.Complete()
+		c.pieces = nil
+	}
 	if !c.passing {
 		if n := len(c.pieces); n > 0 {
 			if last := &c.pieces[n-1]; cap(last.data)-len(last.data) > cap(last.data)/8 {
@@ -210,6 +245,9 @@ func (c *content) memory() int64 {
 	for _, p := range c.pieces {
 		n += int64(cap(p.data))
 	}
+	if c.file != nil {
+		n += c.file.Memory()
+	}
 	return n
 }
 
@@ -226,6 +264,9 @@ func (c *content) attach(r *reader, pinned bool) bool {
 	case c.complete.Load():
 		return true
 	case c.err != nil && c.size == 0, !pinned && (c.passing || c.err != nil):
+		return false
+	}
+	if r.open() != nil {
 		return false
 	}
 	c.readers = append(c.readers, r)

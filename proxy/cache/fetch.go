@@ -68,7 +68,7 @@ func (h *handler) usable(ex *exchange.Exchange, a *asked) *object {
 	}
 	a.apart = r.separate(h.cache.now())
 	o := r.find(ex, a.extra)
-	if o == nil {
+	if o == nil || o.lost() {
 		return nil
 	}
 	if use, _ := policy.Decide(&a.control, &o.control, o.fresh.Lifetime, o.age(h.cache.now())); use == policy.Validate {
@@ -313,7 +313,7 @@ var (
 // is not stored. An error says nothing about it.
 func (f *fetching) outdated(sub *exchange.Exchange) {
 	if s := sub.Response.Status; f.stored != nil && s < 500 && s != http.StatusNotModified {
-		f.cache.memory.replace(f.flight.key, f.stored, nil)
+		f.cache.replace(f.flight.key, f.stored, nil)
 	}
 }
 

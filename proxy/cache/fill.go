@@ -4,6 +4,7 @@ import (
 	"errors"
 	"log/slog"
 
+	"portway/proxy/cache/disk"
 	"portway/proxy/exchange"
 )
 
@@ -39,30 +40,27 @@ func (f *fetching) fill(o *object, sub *exchange.Exchange) {
 func (f *fetching) unpin() {
 	if f.pin != nil {
 		f.pin.content.detach(f.pin)
+		f.pin.closeFile()
 	}
 }
 
 // pump reads the content, and stores o if that went well.
 func (f *fetching) pump(o *object, sub *exchange.Exchange) {
 	c := f.cache
-	reserved := int64(0)
+	b := filling{fetching: f, object: o}
 	defer func() {
 		if v := recover(); v != nil {
 			_ = o.content.broke(errors.New("an error of Portway's own"))
 			c.flights.end(f.flight)
 			c.logPanic(exchange.NewPanicError(v))
 		}
-		c.filling.Add(-reserved)
+		c.filling.Add(-b.reserved)
 	}()
 	p := &sub.Response
-	err := o.content.pump(p.Body, o.length, &p.Trailers, func(n int) bool {
-		if reserved >= f.opts.maxObject || f.flight.doomed.Load() || !c.reserve(int64(n)) {
-			return false
+	if err := o.content.pump(p.Body, o.length, &p.Trailers, &b); err != nil || !o.content.complete.Load() {
+		if o.content.file != nil {
+			o.content.file.Discard()
 		}
-		reserved += int64(n)
-		return true
-	})
-	if err != nil || !o.content.complete.Load() {
 		c.flights.end(f.flight)
 		c.finish(sub)
 		return
@@ -70,12 +68,50 @@ func (f *fetching) pump(o *object, sub *exchange.Exchange) {
 	f.store(o, sub)
 }
 
+// filling is what the content of a fetch takes.
+type filling struct {
+	*fetching
+	object   *object
+	reserved int64
+	tried    bool // to get a file
+}
+
+func (b *filling) memory(n int, size int64) bool { return b.wanted(size) && b.reserve(int64(n)) }
+
+func (b *filling) reserve(n int64) bool {
+	if !b.cache.reserve(n) {
+		return false
+	}
+	b.reserved += n
+	return true
+}
+
+func (b *filling) wanted(size int64) bool {
+	return size < b.opts.maxObject && !b.flight.doomed.Load()
+}
+
+func (b *filling) file() *disk.File {
+	if b.tried || b.cache.disk == nil {
+		return nil
+	}
+	b.tried = true
+	return b.cache.disk.file(b)
+}
+
 // store puts o, which is complete, into the cache, and ends the fetch.
 func (f *fetching) store(o *object, sub *exchange.Exchange) {
-	c := f.cache
+	c, key := f.cache, f.flight.key
+	on := c.disk.prepare(key, o)
+	kept := false
 	c.flights.commit(f.flight, func() {
-		c.memory.put(f.flight.key, o, func(v *object) bool { return v == f.stored || v.fits(sub, o.extra) })
+		c.put(key, o, on, func(v *object) bool { return v == f.stored || v.fits(sub, o.extra) })
+		kept = true
 	})
+	if kept {
+		c.recheck(key, o)
+	} else if o.content.file != nil {
+		o.content.file.Discard() // whoever reads it has opened it
+	}
 	f.flight.land(o, false)
 	c.flights.end(f.flight)
 	c.finish(sub)

@@ -63,10 +63,14 @@ func (h *handler) lookUp(ex *exchange.Exchange, head bool) {
 	a := asked{key: h.key(ex), control: policy.ParseRequest(&ex.Request.Fields), personal: personal(ex)}
 	a.extra = h.extra(ex)
 	how := uriMiss
-	var stored *object
-	if r := h.cache.find(a.key); r != nil {
+	r := h.cache.find(a.key)
+	stored := r.find(ex, a.extra)
+	if h.cache.disk != nil {
+		r, stored = h.cache.deeper(ex, a.key, a.extra, r, stored)
+	}
+	if r != nil {
 		a.apart = r.separate(h.cache.now())
-		if stored = r.find(ex, a.extra); stored == nil && len(r.variants) > 0 {
+		if stored == nil && len(r.variants) > 0 {
 			how = varyMiss
 		} else if stored != nil && !a.mayUse(stored) {
 			stored, how = nil, forwardedRequest
@@ -91,6 +95,8 @@ func (h *handler) lookUp(ex *exchange.Exchange, head bool) {
 				h.refresh(ex, a, stored)
 			}
 			return
+		case stored.content.file != nil: // it cannot be read any more
+			stored, how = nil, uriMiss
 		}
 	}
 	if a.control.OnlyIfCached {

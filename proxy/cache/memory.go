@@ -44,6 +44,19 @@ func (m *memory) put(key string, o *object, supersedes func(v *object) bool) {
 	})
 }
 
+// merge stores objects from the disk beside what is there.
+func (m *memory) merge(key string, objects []*object) {
+	m.resources.Compute(key, func(old *resource, found bool) (*resource, otter.ComputeOp) {
+		if !found {
+			old = nil
+		}
+		if next := old.and(key, objects); next != nil {
+			return next, otter.WriteOp
+		}
+		return nil, otter.CancelOp
+	})
+}
+
 // replace puts next in the place of o, if o is still there; nil: nothing.
 func (m *memory) replace(key string, o, next *object) {
 	m.resources.Compute(key, func(old *resource, found bool) (*resource, otter.ComputeOp) {

@@ -5,6 +5,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"portway/proxy/cache/disk"
 	"portway/proxy/cache/policy"
 	"portway/proxy/exchange"
 )
@@ -30,6 +31,7 @@ type object struct {
 	tags [][]byte // by which it can be purged
 	// purges is how many of the cache's purges it has been held against.
 	purges atomic.Uint64
+	entry  atomic.Pointer[disk.Entry] // nil: it is not on disk
 }
 
 // appendPart appends the value of a field that Vary names, so that none can be taken
@@ -115,9 +117,17 @@ const stayApart = 10 * time.Second
 // variants go.
 const maxVariants = 64
 
-// find gives the variant for a request; of several that fit, the newest.
+// all gives the variants of r, which may be nil.
+func (r *resource) all() []*object {
+	if r == nil {
+		return nil
+	}
+	return r.variants
+}
+
+// find gives the variant for a request; of several that fit, the newest. r may be nil.
 func (r *resource) find(ex *exchange.Exchange, extra []byte) *object {
-	for _, o := range r.variants {
+	for _, o := range r.all() {
 		if o.fits(ex, extra) {
 			return o
 		}

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -58,7 +59,7 @@ func (c *Cache) Purge(p Purge) (int, error) {
 			dropped += len(resource.variants) - len(left.variants)
 		}
 	}
-	return dropped, nil
+	return dropped + c.disk.purge(), nil
 }
 
 func (p Purge) rule() (rule, error) {
@@ -121,12 +122,23 @@ func (p *purges) add(r rule) {
 	p.given.Add(1)
 }
 
+// since gives the rules that came after the first n, and how many there are now.
+func (p *purges) since(n uint64) ([]rule, uint64) {
+	p.mu.RLock()
+	defer p.mu.RUnlock()
+	given := p.given.Load()
+	if missed := given - n; missed <= uint64(len(p.last)) {
+		return slices.Clone(p.last[uint64(len(p.last))-missed:]), given
+	}
+	return []rule{{all: true}}, given
+}
+
 // check gives r without what was purged, and drops that; nil if nothing is left.
 func (p *purges) check(c *Cache, r *resource) *resource {
 	given := p.given.Load()
 	for _, o := range r.variants {
 		if o.purges.Load() != given && p.fits(r.key, o) {
-			c.memory.replace(r.key, o, nil)
+			c.replace(r.key, o, nil)
 			if r = r.without(o); r == nil {
 				return nil
 			}

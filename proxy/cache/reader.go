@@ -5,6 +5,7 @@ import (
 	"sync"
 	"sync/atomic"
 
+	"portway/proxy/cache/disk"
 	"portway/proxy/cache/policy"
 	"portway/proxy/exchange"
 )
@@ -18,11 +19,17 @@ type reader struct {
 	to      int64              // where to end; unknown: where the content ends
 	piece   int                // that at is in, or one before
 	closed  atomic.Bool
+
+	file    *disk.Reader // of a content that is in a file
+	buffer  *[disk.ChunkSize]byte
+	chunk   []byte // in buffer, which was read at chunkAt
+	chunkAt int64
 }
 
 var (
 	_ exchange.Body     = (*reader)(nil)
 	_ exchange.Buffered = (*reader)(nil)
+	_ exchange.Splicer  = (*reader)(nil)
 	_ exchange.DoneFunc = (*reader)(nil)
 )
 
@@ -38,7 +45,8 @@ func newReader(c *content, ex *exchange.Exchange, part policy.Range, pinned bool
 	if part.To == unknown {
 		r.ex = ex
 	}
-	if !c.attach(r, pinned) {
+	if !c.attach(r, pinned) || !r.begin() {
+		c.detach(r)
 		r.recycle()
 		return nil
 	}
@@ -47,6 +55,7 @@ func newReader(c *content, ex *exchange.Exchange, part policy.Range, pinned bool
 }
 
 func (r *reader) recycle() {
+	r.closeFile()
 	r.content, r.ex = nil, nil
 	r.closed.Store(false)
 	readers.Put(r)
@@ -80,6 +89,9 @@ func (r *reader) Read(p []byte) (int, error) {
 	if !c.complete.Load() {
 		return r.follow(p)
 	}
+	if c.file != nil {
+		return r.readStored(p)
+	}
 	n := copy(p, r.next(len(p)))
 	r.at += int64(n)
 	for n < len(p) && r.at < c.size && r.at != r.to {
@@ -105,9 +117,22 @@ func (r *reader) follow(p []byte) (int, error) {
 		c.mu.Unlock()
 		return 0, errClosed
 	}
-	from := r.next(len(p))
-	c.mu.Unlock()
-	n := copy(p, from) // what is there never changes
+	if c.file != nil && c.complete.Load() {
+		c.mu.Unlock()
+		return r.readStored(p)
+	}
+	var n int
+	if kept := c.kept; r.at < kept {
+		c.mu.Unlock()
+		var err error
+		if n, err = r.readFile(p, kept); err != nil {
+			return 0, err
+		}
+	} else {
+		from := r.next(len(p))
+		c.mu.Unlock()
+		n = copy(p, from) // what is there never changes
+	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	r.at += int64(n)

@@ -1,0 +1,16 @@
+//go:build !linux
+
+package disk
+
+import (
+	"errors"
+	"os"
+)
+
+func lockFile(string) (*os.File, error) {
+	return nil, errors.New("the cache on disk needs Linux")
+}
+
+func syncFolder(*os.File) error { return nil }
+
+func bootID() string { return "" }
