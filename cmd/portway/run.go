@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"net/netip"
 	"os"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -71,7 +72,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	}
 	certificates := certificates{manager}
 	certificates.takeOver(context.Background(), left, logger)
-	answers, err := cache.New(cache.Config{Memory: int64(r.CacheMemory), Logger: logger})
+	answers, err := cache.New(cache.Config{Memory: int64(r.CacheMemory), Disk: int64(r.CacheDisk), Folder: r.cacheFolder(), Logger: logger})
 	if err != nil {
 		return fmt.Errorf("%s: %w", inv.where("cache-memory"), err)
 	}
@@ -201,7 +202,15 @@ func (r *runCmd) check(inv *invocation) error {
 			return &settingsError{[]string{fmt.Sprintf("%s: %v", inv.where("acme-roots"), err)}}
 		}
 	}
+	if r.CacheDisk > 0 && r.CacheDisk < cache.MinDisk {
+		return &settingsError{[]string{fmt.Sprintf("%s: less than %d MiB are of no use", inv.where("cache-disk"), cache.MinDisk>>20)}}
+	}
 	return r.checkShared(inv)
+}
+
+// cacheFolder is where answers are stored that go to disk.
+func (r *runCmd) cacheFolder() string {
+	return cmp.Or(r.CacheFolder, filepath.Join(r.Storage, "cache"))
 }
 
 // discovery is where routes come from.
@@ -272,6 +281,11 @@ func (r *runCmd) giveUpRoot(inv *invocation, c *cli, logger *slog.Logger) error 
 	}
 	if err := prepareStorage(r.Storage, id); err != nil {
 		logger.Warn(err.Error(), "fix", fmt.Sprintf("make the folder writable for user %d", id.uid))
+	}
+	if r.CacheDisk > 0 && r.CacheFolder != "" {
+		if err := prepareStorage(r.CacheFolder, id); err != nil {
+			logger.Warn(err.Error(), "fix", fmt.Sprintf("make the folder %s writable for user %d", r.CacheFolder, id.uid))
+		}
 	}
 	var groups []int
 	if gid, ok := socketGroup(r.endpoint(inv.sources.env), logger); ok {

@@ -59,7 +59,9 @@ type runCmd struct {
 	DefaultHost hostRule     `group:"sources" placeholder:"HOST" help:"Host of containers that have labels for Portway and name no host, for example {service}.example.com; also {project} and {container}. Default: none."`
 	Constraint  []string     `group:"sources" placeholder:"LABEL" help:"Serve only containers with this Docker label: key=value, key, !key or !key=value; all must hold. Default: all containers."`
 
-	CacheMemory size `group:"cache" placeholder:"SIZE" default:"64MiB" help:"How much memory stored answers of all routes with the label portway.cache may take together; contents on their way may take half as much again. Default: 64MiB."`
+	CacheMemory size   `group:"cache" placeholder:"SIZE" default:"64MiB" help:"How much memory stored answers of all routes with the label portway.cache may take together; contents on their way may take half as much again. Default: 64MiB."`
+	CacheDisk   size   `group:"cache" placeholder:"SIZE" help:"How much of a disk stored answers may take, so that they outlast a restart and large ones need no memory; at least 4MiB. Default: none."`
+	CacheFolder string `group:"cache" placeholder:"FOLDER" help:"Where they are; for one Portway alone, on a local disk. Default: cache in the folder of --storage."`
 
 	PurgeToken secret `group:"cache" placeholder:"TOKEN" help:"Whoever sends this token may drop stored answers by POST to https://ANY-HOST/.well-known/portway/purge; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none, nobody may."`
 

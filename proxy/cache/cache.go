@@ -38,6 +38,7 @@ import (
 	"time"
 	"weak"
 
+	"portway/proxy/cache/disk"
 	"portway/proxy/exchange"
 )
 
@@ -49,8 +50,11 @@ type Config struct {
 	Logger *slog.Logger // nil: none
 }
 
-// DefaultMemory is Config.Memory, if it is not given.
-const DefaultMemory = 64 << 20
+// DefaultMemory is Config.Memory, if it is not given; MinDisk the least Config.Disk.
+const (
+	DefaultMemory = 64 << 20
+	MinDisk       = disk.MinSize
+)
 
 // Cache holds what the routes that have one have stored. It may be used from any
 // goroutine.

@@ -189,6 +189,9 @@ func (r *Reader) isChecked(i int) bool {
 	return r.file.checked != nil && r.file.checked[i/32]&(1<<(i%32)) != 0
 }
 
+// maxSplices bounds how many threads hang in sendfile with a device that does.
+const maxSplices = 256
+
 // Splice has the kernel send n bytes from place at on to dst, without copying them to
 // us. What was not checked yet is, with the help of buf. ok is false, and nothing has
 // happened, if that cannot be done.
@@ -203,6 +206,12 @@ func (r *Reader) Splice(dst *net.TCPConn, at, n int64, buf []byte) (sent int64, 
 		if !r.isChecked(i) {
 			return 0, false, nil
 		}
+	}
+	if s := r.file.store; s.splicing.Add(1) <= maxSplices {
+		defer s.splicing.Add(-1)
+	} else {
+		s.splicing.Add(-1)
+		return 0, false, nil
 	}
 	if _, err := r.f.Seek(at, io.SeekStart); err != nil {
 		return 0, true, err

@@ -63,11 +63,12 @@ var (
 
 // Store is a folder with records. It may be used from any goroutine.
 type Store struct {
-	cfg    Config
-	lock   *os.File
-	index  *os.File
-	places chan struct{} // one for each read under way
-	health health
+	cfg      Config
+	lock     *os.File
+	index    *os.File
+	places   chan struct{} // one for each read under way
+	splicing atomic.Int64
+	health   health
 
 	total atomic.Int64  // bytes of all files, and of what is being written
 	next  atomic.Uint64 // number of the next file
@@ -181,7 +182,7 @@ func (s *Store) release() {
 	if s.index != nil {
 		_ = s.index.Close()
 	}
-	_ = s.lock.Close()
+	unlockFile(s.lock)
 }
 
 // Stats is what a Store holds.
