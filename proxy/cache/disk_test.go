@@ -318,7 +318,7 @@ type watch struct {
 	seen    func()
 }
 
-func (w *watch) Enabled(ctx context.Context, _ slog.Level) bool { return true }
+func (w *watch) Enabled(context.Context, slog.Level) bool { return true }
 
 func (w *watch) Handle(_ context.Context, r slog.Record) error {
 	if r.Message == w.message {

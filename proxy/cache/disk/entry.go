@@ -31,11 +31,13 @@ type Entry struct {
 	next *Entry // with the same ID, older; guarded by the store's mu, as is what follows
 	job  *addition
 	in   *segment // nil: not written yet
-	at   uint32
-	meta uint32 // bytes
-	sum  uint32 // of meta and sums
-	slot uint32
-	body uint64 // the number of the content's file; 0: the content is behind the sums
+	// Neighbours in the segment's list.
+	before, behind *Entry
+	at             uint32
+	meta           uint32 // bytes
+	sum            uint32 // of meta and sums
+	slot           uint32
+	body           uint64 // the number of the content's file; 0: the content is behind the sums
 
 	gone  atomic.Bool
 	inUse atomic.Bool
@@ -188,13 +190,13 @@ func (s *Store) unlink(e *Entry) bool {
 	if e.gone.Swap(true) {
 		return false
 	}
-	before := (*Entry)(nil)
+	newer := (*Entry)(nil)
 	for v := s.records[e.ID]; v != e; v = v.next {
-		before = v
+		newer = v
 	}
 	switch {
-	case before != nil:
-		before.next = e.next
+	case newer != nil:
+		newer.next = e.next
 	case e.next != nil:
 		s.records[e.ID] = e.next
 	default:
@@ -202,8 +204,7 @@ func (s *Store) unlink(e *Entry) bool {
 	}
 	s.count--
 	if e.in != nil {
-		e.in.live--
-		e.in.bodies -= e.large()
+		e.in.leave(e)
 	}
 	return true
 }

@@ -172,8 +172,7 @@ func (l *loading) slot(b []byte) {
 		}
 		l.bodies[e.body] = e
 	}
-	e.in.live++
-	e.in.bodies += e.large()
+	e.in.enter(e)
 	s.link(e)
 }
 

@@ -18,6 +18,32 @@ type segment struct {
 	// the store's mu.
 	live   int
 	bodies int64
+	first  *Entry // of their list
+}
+
+// enter and leave keep the list; they need the store's mu.
+func (g *segment) enter(e *Entry) {
+	e.before, e.behind = nil, g.first
+	if g.first != nil {
+		g.first.before = e
+	}
+	g.first = e
+	g.live++
+	g.bodies += e.large()
+}
+
+func (g *segment) leave(e *Entry) {
+	if e.before != nil {
+		e.before.behind = e.behind
+	} else {
+		g.first = e.behind
+	}
+	if e.behind != nil {
+		e.behind.before = e.before
+	}
+	e.before, e.behind = nil, nil
+	g.live--
+	g.bodies -= e.large()
 }
 
 func sortSegments(all []*segment) {
@@ -138,12 +164,8 @@ func (s *Store) evict() error {
 	s.segments = s.segments[1:] // so that it is not touched by what follows
 	s.mu.RLock()
 	var all []*Entry
-	for _, e := range s.records {
-		for ; e != nil; e = e.next {
-			if e.in == old {
-				all = append(all, e)
-			}
-		}
+	for e := old.first; e != nil; e = e.behind {
+		all = append(all, e)
 	}
 	bytes := old.size + old.bodies
 	s.mu.RUnlock()
@@ -215,12 +237,10 @@ func (s *Store) put(e *Entry, record []byte) error {
 		return ErrGone
 	}
 	if !first {
-		e.in.live--
-		e.in.bodies -= e.large()
+		e.in.leave(e)
 	}
 	e.in, e.at, e.job = g, uint32(at), nil
-	g.live++
-	g.bodies += e.large()
+	g.enter(e)
 	s.mu.Unlock()
 	var slot [slotSize]byte
 	_, err = s.index.WriteAt(appendSlot(slot[:0], e), int64(e.slot)*slotSize)
