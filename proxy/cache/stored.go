@@ -3,6 +3,7 @@ package cache
 import (
 	"slices"
 
+	"portway/proxy/cache/disk"
 	"portway/proxy/exchange"
 )
 
@@ -15,7 +16,8 @@ func (c *Cache) put(key string, o *object, on *onDisk, supersedes func(v *object
 	c.memory.put(key, o, supersedes)
 }
 
-// replace puts next in the place of o, if o is still there; nil: nothing.
+// replace puts next in the place of o, if o is still there; nil: nothing. The disk is
+// told, and not waited for.
 func (c *Cache) replace(key string, o, next *object) {
 	e := o.entry.Load()
 	if c.disk == nil || e == nil {
@@ -24,9 +26,8 @@ func (c *Cache) replace(key string, o, next *object) {
 	}
 	s := c.disk.store.Load()
 	if next == nil {
-		hidden := s.Hide(e)
+		s.Forget(e) // first, so that it does not come back to memory
 		c.memory.replace(key, o, nil)
-		s.Erase(hidden)
 		return
 	}
 	a := c.disk.addition(key, next)
@@ -36,8 +37,8 @@ func (c *Cache) replace(key string, o, next *object) {
 		next = nil
 	}
 	c.memory.replace(key, o, next)
-	if next != nil {
-		c.recheck(key, next)
+	if next != nil && c.purged(key, next) {
+		c.replace(key, next, nil)
 	}
 }
 
@@ -78,10 +79,24 @@ func (c *Cache) invalidate(key []byte) {
 	s.Erase(hidden)
 }
 
-// recheck drops o if it was purged while it was being stored.
+// purged tells whether o was purged while it was being stored.
+func (c *Cache) purged(key string, o *object) bool {
+	return o.purges.Load() != c.purges.count() && c.purges.fits(key, o)
+}
+
+// recheck drops o if it was purged meanwhile, and waits for that.
 func (c *Cache) recheck(key string, o *object) {
-	if o.purges.Load() != c.purges.count() && c.purges.fits(key, o) {
-		c.replace(key, o, nil)
+	if !c.purged(key, o) {
+		return
+	}
+	var hidden []*disk.Entry
+	e := o.entry.Load()
+	if e != nil {
+		hidden = c.disk.store.Load().Hide(e)
+	}
+	c.memory.replace(key, o, nil)
+	if e != nil {
+		c.disk.store.Load().Erase(hidden)
 	}
 }
 

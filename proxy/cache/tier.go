@@ -313,15 +313,18 @@ func (t *tier) add(s *disk.Store, o *object, a *disk.Addition, only bool) bool {
 	return o.content.file == nil
 }
 
-// purge has what was purged leave the disk.
+// purge has what was purged leave the disk, for good when it returns.
 func (t *tier) purge() int {
 	if t == nil {
 		return 0
 	}
-	if s := t.store.Load(); s != nil {
-		return t.sweep(s)
+	s := t.store.Load()
+	if s == nil {
+		return 0
 	}
-	return 0
+	dropped := t.sweep(s)
+	s.Flush() // of that which was dropped beside it
+	return dropped
 }
 
 // sweep drops what was purged since the last sweep.

@@ -21,9 +21,9 @@ const (
 func (h *handler) renew(key string, stored, next *object, f fate) {
 	switch f {
 	case renew:
-		h.cache.memory.replace(key, stored, next)
+		h.cache.replace(key, stored, next)
 	case drop:
-		h.cache.memory.replace(key, stored, nil)
+		h.cache.replace(key, stored, nil)
 	}
 }
 
