@@ -198,7 +198,7 @@ func (f *fakeCA) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	name := csr.DNSNames[0]
 	f.mu.Lock()
 	f.orders[name] = append(f.orders[name], time.Now())
-	answer := f.answer
+	answer, padding := f.answer, f.padding
 	f.mu.Unlock()
 	if answer != nil {
 		if err := answer(ctx, name); err != nil {
@@ -223,7 +223,7 @@ func (f *fakeCA) Issue(ctx context.Context, csr *x509.CertificateRequest) (*cert
 	if f.ocsp != "" {
 		chain = append(chain, pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: f.root.Raw})...)
 	}
-	return &certmagic.IssuedCertificate{Certificate: append(chain, bytes.Repeat([]byte("\n"), f.padding)...)}, nil
+	return &certmagic.IssuedCertificate{Certificate: append(chain, bytes.Repeat([]byte("\n"), padding)...)}, nil
 }
 
 // refuse makes orders end with what answer returns from now on.

@@ -60,6 +60,8 @@ func (m *Manager) asked(name string) (*entry, error) {
 	switch {
 	case e == nil:
 		return nil, fmt.Errorf("no route needs a certificate for %s", name)
+	case e.kind == own:
+		return nil, fmt.Errorf("the certificate of %s is your own: put another one into its place", e.name)
 	case e.kind == refused:
 		return nil, errors.New(e.status.Load().LastError)
 	default:

@@ -246,7 +246,9 @@ func TestFailedSaveKeepsTheOldCertificate(t *testing.T) {
 		m, stop, _ := manage(t, dir, ca)
 		m.SetNames(plain("a.com"))
 		time.Sleep(59 * 24 * time.Hour)
+		ca.mu.Lock()
 		ca.padding = 512 << 10
+		ca.mu.Unlock()
 		time.Sleep(2 * 24 * time.Hour)
 		s := m.Status("a.com")
 		if s.State != Valid || !strings.Contains(s.LastError, "disk is full") {
