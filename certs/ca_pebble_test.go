@@ -55,12 +55,12 @@ func TestFallback(t *testing.T) {
 	speed := quick()
 	speed.backoff = backoff{base: time.Hour, limit: time.Hour}
 	m, _, l := with(t, f, Config{CAs: []CA{at(first, "first"), at(second, "second")}, Use: []string{"first", "second"}}, speed)
-	m.SetNames(plain("a.example.com"))
-	await(t, "a certificate", valid(m, "a.example.com"))
-	if s := m.Status("a.example.com"); s.Issuer != "second" || s.LastError != "" {
+	m.SetNames(plain("a.fallback.example.com"))
+	await(t, "a certificate", valid(m, "a.fallback.example.com"))
+	if s := m.Status("a.fallback.example.com"); s.Issuer != "second" || s.LastError != "" {
 		t.Errorf("status: %+v", s)
 	}
-	if _, err := served(t, m, "a.example.com", second.Roots()); err != nil {
+	if _, err := served(t, m, "a.fallback.example.com", second.Roots()); err != nil {
 		t.Error(err)
 	}
 	if len(l.lines("level=ERROR", "issuer=first", "cannot be reached")) != 1 {
@@ -71,8 +71,8 @@ func TestFallback(t *testing.T) {
 	// certificate is told of both.
 	first.Up()
 	orders := first.Orders()
-	m.SetNames(plain("a.example.com", "b.example.com", "a.first.com"))
-	await(t, "another certificate", valid(m, "b.example.com"))
+	m.SetNames(plain("a.fallback.example.com", "b.fallback.example.com", "a.first.com"))
+	await(t, "another certificate", valid(m, "b.fallback.example.com"))
 	await(t, "a failure", failed(m, "a.first.com"))
 	if n := first.Orders() - orders; n != 0 {
 		t.Errorf("%d orders at the CA that was away a moment ago", n)
@@ -81,9 +81,9 @@ func TestFallback(t *testing.T) {
 		t.Errorf("status: %+v", s)
 	}
 	m.authorities["first"].well()
-	m.SetNames(plain("c.example.com"))
-	await(t, "a certificate by the first CA again", valid(m, "c.example.com"))
-	if s := m.Status("c.example.com"); s.Issuer != "first" {
+	m.SetNames(plain("c.fallback.example.com"))
+	await(t, "a certificate by the first CA again", valid(m, "c.fallback.example.com"))
+	if s := m.Status("c.fallback.example.com"); s.Issuer != "first" {
 		t.Errorf("status: %+v", s)
 	}
 }
@@ -95,13 +95,13 @@ func TestFallbackHasPatience(t *testing.T) {
 	f := newFront(t)
 	first, second := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.deadPort, TLSPort: f.deadPort}), f.pebble(t, pebbletest.Options{})
 	m, _, _ := with(t, f, Config{CAs: []CA{at(first, "first"), at(second, "second")}, Use: []string{"first", "second"}}, quick())
-	m.SetNames(plain("a.example.com"))
-	await(t, "a failure", failed(m, "a.example.com"))
+	m.SetNames(plain("a.patience.example.com"))
+	await(t, "a failure", failed(m, "a.patience.example.com"))
 	if n := second.Orders(); n != 0 {
 		t.Errorf("%d orders at the second CA after the first failure", n)
 	}
-	await(t, "a certificate", valid(m, "a.example.com"))
-	if s := m.Status("a.example.com"); s.Issuer != "second" {
+	await(t, "a certificate", valid(m, "a.patience.example.com"))
+	if s := m.Status("a.patience.example.com"); s.Issuer != "second" {
 		t.Errorf("status: %+v", s)
 	}
 }
@@ -122,16 +122,16 @@ func TestExternalAccountBinding(t *testing.T) {
 		want string
 	}{{unbound, "EAB"}, {wrong, "check the key id"}} {
 		m, stop, _ := with(t, f, Config{CAs: []CA{c.ca}, Use: []string{c.ca.Name}}, speed)
-		m.SetNames(plain("a.example.com"))
-		await(t, "a failure", failed(m, "a.example.com"))
-		if s := m.Status("a.example.com"); !strings.Contains(s.LastError, c.want) {
+		m.SetNames(plain("a.eab.example.com"))
+		await(t, "a failure", failed(m, "a.eab.example.com"))
+		if s := m.Status("a.eab.example.com"); !strings.Contains(s.LastError, c.want) {
 			t.Errorf("%s: status: %+v", c.ca.Name, s)
 		}
 		stop()
 	}
 	m, _, _ := with(t, f, Config{CAs: []CA{bound}, Use: []string{"bound"}}, speed)
-	m.SetNames(plain("a.example.com"))
-	await(t, "a certificate", valid(m, "a.example.com"))
+	m.SetNames(plain("a.eab.example.com"))
+	await(t, "a certificate", valid(m, "a.eab.example.com"))
 }
 
 // What a route wishes is what it gets, and another wish gets another certificate,
@@ -144,12 +144,12 @@ func TestWishes(t *testing.T) {
 	m, _, _ := with(t, f, Config{CAs: []CA{at(first, "first"), at(second, "second")}, Use: []string{"first"}}, quick())
 	get := func(w Wishes, what string, ok func(Status) bool) {
 		t.Helper()
-		m.SetNames([]Name{{"a.example.com", w}})
+		m.SetNames([]Name{{"a.wishes.example.com", w}})
 		await(t, what, func() bool {
-			if cert, err := handshake(t, m, "a.example.com"); what != "the first" && (err != nil || len(cert.Issuer.Organization) > 0) {
+			if cert, err := handshake(t, m, "a.wishes.example.com"); what != "the first" && (err != nil || len(cert.Issuer.Organization) > 0) {
 				t.Fatalf("%s: no good certificate is served meanwhile: %v", what, err)
 			}
-			s := m.Status("a.example.com")
+			s := m.Status("a.wishes.example.com")
 			return s.State == Valid && ok(s)
 		})
 	}
@@ -167,11 +167,11 @@ func TestWishes(t *testing.T) {
 		t.Errorf("%d orders for what was in the storage", n)
 	}
 
-	m.SetNames([]Name{{"a.example.com", Wishes{Issuer: InternalCA}}, {"b.example.com", Wishes{Issuer: "nobody"}}, {"c.example.com", Wishes{KeyType: "dsa"}}, {"d.example.com", Wishes{Issuer: "google"}}})
+	m.SetNames([]Name{{"a.wishes.example.com", Wishes{Issuer: InternalCA}}, {"b.wishes.example.com", Wishes{Issuer: "nobody"}}, {"c.wishes.example.com", Wishes{KeyType: "dsa"}}, {"d.wishes.example.com", Wishes{Issuer: "google"}}})
 	await(t, "the internal CA", func() bool {
-		return m.Status("a.example.com").Issuer == InternalCA && m.Status("a.example.com").State == Valid
+		return m.Status("a.wishes.example.com").Issuer == InternalCA && m.Status("a.wishes.example.com").State == Valid
 	})
-	for name, want := range map[string]string{"b.example.com": `no CA "nobody"`, "c.example.com": `"dsa" is no key type`, "d.example.com": "EAB"} {
+	for name, want := range map[string]string{"b.wishes.example.com": `no CA "nobody"`, "c.wishes.example.com": `"dsa" is no key type`, "d.wishes.example.com": "EAB"} {
 		if s := m.Status(name); s.State != Failed || !strings.Contains(s.LastError, want) {
 			t.Errorf("%s: %+v", name, s)
 		}
@@ -183,20 +183,20 @@ func TestReusedKeys(t *testing.T) {
 	f := newFront(t)
 	p := f.pebble(t, pebbletest.Options{})
 	m, _, _ := with(t, f, Config{CAs: []CA{at(p, "ca")}, Use: []string{"ca"}, ReuseKeys: true, KeyType: "ec384"}, quick())
-	m.SetNames(plain("a.example.com"))
-	await(t, "a certificate", valid(m, "a.example.com"))
-	old, serial := m.names.Load().get("a.example.com").cert.Load(), m.Status("a.example.com").Serial
-	if err := m.Renew("A.Example.com."); err != nil {
+	m.SetNames(plain("a.keys.example.com"))
+	await(t, "a certificate", valid(m, "a.keys.example.com"))
+	old, serial := m.names.Load().get("a.keys.example.com").cert.Load(), m.Status("a.keys.example.com").Serial
+	if err := m.Renew("A.Keys.Example.com."); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "another certificate", func() bool { return m.Status("a.example.com").Serial != serial })
-	now := m.names.Load().get("a.example.com").cert.Load()
+	await(t, "another certificate", func() bool { return m.Status("a.keys.example.com").Serial != serial })
+	now := m.names.Load().get("a.keys.example.com").cert.Load()
 	if !now.PrivateKey.(interface {
 		Equal(x crypto.PrivateKey) bool
-	}).Equal(old.PrivateKey) || m.Status("a.example.com").KeyType != "ec384" {
+	}).Equal(old.PrivateKey) || m.Status("a.keys.example.com").KeyType != "ec384" {
 		t.Error("the key is another one")
 	}
-	if m.Renew("b.example.com") == nil {
+	if m.Renew("b.keys.example.com") == nil {
 		t.Error("a name that nobody has is renewed")
 	}
 }
@@ -213,9 +213,9 @@ func TestPreferredChain(t *testing.T) {
 	ca := at(p, "ca")
 	ca.PreferredChain = []string{"a root that nobody has", root.Subject.CommonName}
 	m, _, _ := with(t, f, Config{CAs: []CA{ca}, Use: []string{"ca"}}, quick())
-	m.SetNames(plain("a.example.com"))
-	await(t, "a certificate", valid(m, "a.example.com"))
-	if _, err := served(t, m, "a.example.com", p.RootsOf(2)); err != nil {
+	m.SetNames(plain("a.chain.example.com"))
+	await(t, "a certificate", valid(m, "a.chain.example.com"))
+	if _, err := served(t, m, "a.chain.example.com", p.RootsOf(2)); err != nil {
 		t.Error(err)
 	}
 }
@@ -227,9 +227,9 @@ func TestRenewalAsTheCASuggests(t *testing.T) {
 	p := f.pebble(t, pebbletest.Options{})
 	cfg := Config{Storage: t.TempDir(), CAs: []CA{at(p, "ca")}, Use: []string{"ca"}}
 	m, stop, _ := with(t, f, cfg, quick())
-	m.SetNames(plain("a.example.com"))
-	await(t, "a certificate", valid(m, "a.example.com"))
-	cert, usual := m.names.Load().get("a.example.com").cert.Load(), m.Status("a.example.com")
+	m.SetNames(plain("a.suggests.example.com"))
+	await(t, "a certificate", valid(m, "a.suggests.example.com"))
+	cert, usual := m.names.Load().get("a.suggests.example.com").cert.Load(), m.Status("a.suggests.example.com")
 	for _, c := range []struct {
 		what        string
 		from, until time.Time
@@ -240,16 +240,16 @@ func TestRenewalAsTheCASuggests(t *testing.T) {
 		{"at once", usual.NotBefore.Add(2*time.Hour - 2*time.Second), usual.NotBefore.Add(2*time.Hour - 3*time.Second)},
 	} {
 		stop()
-		forgetRenewalInfo(t, cfg.Storage, "a.example.com")
+		forgetRenewalInfo(t, cfg.Storage, "a.suggests.example.com")
 		p.SuggestRenewal(cert.Certificate[0], c.from, c.until)
 		m, stop, _ = with(t, f, cfg, quick())
-		m.SetNames(plain("a.example.com"))
+		m.SetNames(plain("a.suggests.example.com"))
 		if c.until.Before(c.from) { // which is no window
-			await(t, c.what, valid(m, "a.example.com"))
+			await(t, c.what, valid(m, "a.suggests.example.com"))
 			continue
 		}
 		await(t, c.what, func() bool {
-			next := m.Status("a.example.com").NextRenewal
+			next := m.Status("a.suggests.example.com").NextRenewal
 			return !next.Before(c.from) && !next.After(c.until)
 		})
 	}
@@ -286,17 +286,17 @@ func TestRevocation(t *testing.T) {
 	f := newFront(t)
 	p := f.pebble(t, pebbletest.Options{})
 	m, _, _ := with(t, f, Config{CAs: []CA{at(p, "ca")}, Use: []string{"ca"}, ReuseKeys: true}, quick())
-	m.SetNames(plain("a.example.com", "a.localhost"))
-	await(t, "a certificate", valid(m, "a.example.com"))
-	old, s := m.names.Load().get("a.example.com").cert.Load(), m.Status("a.example.com")
-	if err := m.Revoke(context.Background(), "a.example.com", 1); err != nil {
+	m.SetNames(plain("a.revoked.example.com", "a.localhost"))
+	await(t, "a certificate", valid(m, "a.revoked.example.com"))
+	old, s := m.names.Load().get("a.revoked.example.com").cert.Load(), m.Status("a.revoked.example.com")
+	if err := m.Revoke(context.Background(), "a.revoked.example.com", 1); err != nil {
 		t.Fatal(err)
 	}
 	if got := p.Status(s.Serial); got != "Revoked" {
 		t.Errorf("the CA says the certificate is %q", got)
 	}
-	await(t, "another certificate", func() bool { return m.Status("a.example.com").Serial != s.Serial })
-	now := m.names.Load().get("a.example.com").cert.Load()
+	await(t, "another certificate", func() bool { return m.Status("a.revoked.example.com").Serial != s.Serial })
+	now := m.names.Load().get("a.revoked.example.com").cert.Load()
 	if now.PrivateKey.(interface {
 		Equal(x crypto.PrivateKey) bool
 	}).Equal(old.PrivateKey) {
@@ -313,16 +313,16 @@ func TestForgottenAccount(t *testing.T) {
 	f := newFront(t)
 	p := f.pebble(t, pebbletest.Options{})
 	m, _, _ := with(t, f, Config{CAs: []CA{at(p, "ca")}, Use: []string{"ca"}}, quick())
-	m.SetNames(plain("a.example.com"))
-	await(t, "a certificate", valid(m, "a.example.com"))
-	serial := m.Status("a.example.com").Serial
+	m.SetNames(plain("a.forgotten.example.com"))
+	await(t, "a certificate", valid(m, "a.forgotten.example.com"))
+	serial := m.Status("a.forgotten.example.com").Serial
 	p.Down()
 	p.Up()
-	if err := m.Renew("a.example.com"); err != nil {
+	if err := m.Renew("a.forgotten.example.com"); err != nil {
 		t.Fatal(err)
 	}
-	await(t, "another certificate", func() bool { return m.Status("a.example.com").Serial != serial })
-	if err := m.Revoke(context.Background(), "a.example.com", 4); err != nil {
+	await(t, "another certificate", func() bool { return m.Status("a.forgotten.example.com").Serial != serial })
+	if err := m.Revoke(context.Background(), "a.forgotten.example.com", 4); err != nil {
 		t.Error(err)
 	}
 }
@@ -333,8 +333,8 @@ func TestSlowCA(t *testing.T) {
 	f := newFront(t)
 	p := f.pebble(t, pebbletest.Options{Slow: true, BadNonces: 20})
 	m, _, _ := with(t, f, Config{CAs: []CA{at(p, "ca")}, Use: []string{"ca"}}, quick())
-	m.SetNames(plain("a.example.com", "b.example.com", "c.example.com"))
-	for _, name := range []string{"a.example.com", "b.example.com", "c.example.com"} {
+	m.SetNames(plain("a.slowca.example.com", "b.slowca.example.com", "c.slowca.example.com"))
+	for _, name := range []string{"a.slowca.example.com", "b.slowca.example.com", "c.slowca.example.com"} {
 		await(t, "a certificate of "+name, valid(m, name))
 	}
 }

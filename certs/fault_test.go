@@ -21,16 +21,16 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	t.Parallel()
 	f := newFront(t)
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort})
-	p.SetA("bad.example.com", "127.0.0.9") // where nobody listens
+	p.SetA("bad.backsoff.example.com", "127.0.0.9") // where nobody listens
 	folder := t.TempDir()
 	slow := quick()
 	slow.backoff = backoff{base: time.Hour, limit: time.Hour}
 	m, stop, l := obtain(t, p, f, folder, slow)
-	m.SetNames(plain("bad.example.com", "good.example.com"))
-	await(t, "the failure", failed(m, "bad.example.com"))
-	await(t, "the other name", valid(m, "good.example.com"))
-	s := m.Status("bad.example.com")
-	for _, want := range []string{"The CA said: ", "http-01: ", "tls-alpn-01: ", "connection refused", "DNS records (A, AAAA) of bad.example.com"} {
+	m.SetNames(plain("bad.backsoff.example.com", "good.backsoff.example.com"))
+	await(t, "the failure", failed(m, "bad.backsoff.example.com"))
+	await(t, "the other name", valid(m, "good.backsoff.example.com"))
+	s := m.Status("bad.backsoff.example.com")
+	for _, want := range []string{"The CA said: ", "http-01: ", "tls-alpn-01: ", "connection refused", "DNS records (A, AAAA) of bad.backsoff.example.com"} {
 		if !strings.Contains(s.LastError, want) {
 			t.Errorf("got %q, want %q in it", s.LastError, want)
 		}
@@ -45,9 +45,9 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	stop()
 
 	m, stop, _ = obtain(t, p, f, folder, slow)
-	m.SetNames(plain("bad.example.com", "good.example.com"))
-	await(t, "the failure to be known again", failed(m, "bad.example.com"))
-	if again := m.Status("bad.example.com"); again.LastError != s.LastError || again.NextTry.Sub(s.NextTry).Abs() > time.Second || again.Attempts != 1 {
+	m.SetNames(plain("bad.backsoff.example.com", "good.backsoff.example.com"))
+	await(t, "the failure to be known again", failed(m, "bad.backsoff.example.com"))
+	if again := m.Status("bad.backsoff.example.com"); again.LastError != s.LastError || again.NextTry.Sub(s.NextTry).Abs() > time.Second || again.Attempts != 1 {
 		t.Errorf("before the restart %+v, after it %+v", s, again)
 	}
 	if n := p.Orders(); n != orders {
@@ -56,8 +56,8 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	stop()
 
 	// The DNS is mended, and the time for the next try comes.
-	p.ClearA("bad.example.com")
-	files, err := filepath.Glob(filepath.Join(folder, "failures", "*", "bad.example.com.json"))
+	p.ClearA("bad.backsoff.example.com")
+	files, err := filepath.Glob(filepath.Join(folder, "failures", "*", "bad.backsoff.example.com.json"))
 	if err != nil || len(files) != 1 {
 		t.Fatalf("the record of the failure: %v, %v", files, err)
 	}
@@ -74,8 +74,8 @@ func TestFailedChallengeBacksOffAcrossRestart(t *testing.T) {
 	if err := m.only(t).ledger.save(context.Background(), r); err != nil {
 		t.Fatal(err)
 	}
-	m.SetNames(plain("bad.example.com"))
-	await(t, "a certificate", valid(m, "bad.example.com"))
+	m.SetNames(plain("bad.backsoff.example.com"))
+	await(t, "a certificate", valid(m, "bad.backsoff.example.com"))
 	if _, err := os.Stat(files[0]); err == nil {
 		t.Error("the failure is still recorded")
 	}
@@ -86,7 +86,7 @@ func TestBadNonces(t *testing.T) {
 	f := newFront(t)
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort, BadNonces: 30})
 	m, _, l := obtain(t, p, f, t.TempDir(), quick())
-	names := []string{"a.example.com", "b.example.com", "c.example.com"}
+	names := []string{"a.badnonces.example.com", "b.badnonces.example.com", "c.badnonces.example.com"}
 	m.SetNames(plain(names...))
 	for _, name := range names {
 		await(t, "a certificate for "+name, valid(m, name))
@@ -105,9 +105,9 @@ func TestCADownThenUp(t *testing.T) {
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort})
 	m, _, l := obtain(t, p, f, t.TempDir(), quick())
 	p.Down()
-	m.SetNames(plain("a.example.com", "x.localhost"))
-	await(t, "the failure", failed(m, "a.example.com"))
-	s := m.Status("a.example.com")
+	m.SetNames(plain("a.down.example.com", "x.localhost"))
+	await(t, "the failure", failed(m, "a.down.example.com"))
+	s := m.Status("a.down.example.com")
 	for _, want := range []string{"connection refused", "cannot be reached", p.Directory} {
 		if !strings.Contains(s.LastError, want) {
 			t.Errorf("got %q, want %q in it", s.LastError, want)
@@ -115,20 +115,20 @@ func TestCADownThenUp(t *testing.T) {
 	}
 	await(t, "an internal name meanwhile", valid(m, "x.localhost"))
 	p.Up()
-	await(t, "a certificate", valid(m, "a.example.com"))
+	await(t, "a certificate", valid(m, "a.down.example.com"))
 
 	// Pebble forgets all on its way: the account must be made anew.
 	p.Down()
 	p.Up()
-	m.SetNames(plain("a.example.com", "b.example.com"))
-	await(t, "a certificate with a forgotten account", valid(m, "b.example.com"))
-	if _, err := served(t, m, "b.example.com", p.Roots()); err != nil {
+	m.SetNames(plain("a.down.example.com", "b.down.example.com"))
+	await(t, "a certificate with a forgotten account", valid(m, "b.down.example.com"))
+	if _, err := served(t, m, "b.down.example.com", p.Roots()); err != nil {
 		t.Error(err)
 	}
-	if s := m.Status("a.example.com"); s.State != Valid {
+	if s := m.Status("a.down.example.com"); s.State != Valid {
 		t.Errorf("the other name: %+v", s)
 	}
-	if found := l.lines("level=ERROR", "name=b.example.com"); len(found) != 0 {
+	if found := l.lines("level=ERROR", "name=b.down.example.com"); len(found) != 0 {
 		t.Errorf("errors: %s", found)
 	}
 }
@@ -138,12 +138,12 @@ func TestRefusedByTheCA(t *testing.T) {
 	f := newFront(t)
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort, Blocked: []string{"blocked.com"}})
 	m, _, _ := obtain(t, p, f, t.TempDir(), quick())
-	m.SetNames(plain("a.blocked.com", "a.example.com"))
+	m.SetNames(plain("a.blocked.com", "a.refused.example.com"))
 	await(t, "the failure", failed(m, "a.blocked.com"))
 	if s := m.Status("a.blocked.com"); !strings.Contains(s.LastError, "The CA said: ") || !strings.Contains(s.LastError, "does not certify a.blocked.com") {
 		t.Errorf("status: %+v", s)
 	}
-	await(t, "the other name", valid(m, "a.example.com"))
+	await(t, "the other name", valid(m, "a.refused.example.com"))
 }
 
 // A directory that is wrong fails with a message that names it; names that do
@@ -192,9 +192,9 @@ func TestWrongDirectory(t *testing.T) {
 				t.Fatal(err)
 			}
 			defer run(t, m)()
-			m.SetNames(plain("a.example.com", "x.localhost"))
-			await(t, "the failure", failed(m, "a.example.com"))
-			s := m.Status("a.example.com")
+			m.SetNames(plain("a.directory.example.com", "x.localhost"))
+			await(t, "the failure", failed(m, "a.directory.example.com"))
+			s := m.Status("a.directory.example.com")
 			for _, want := range append(c.want, cfg.Directory) {
 				if !strings.Contains(s.LastError, want) {
 					t.Errorf("got %q, want %q in it", s.LastError, want)
@@ -203,11 +203,11 @@ func TestWrongDirectory(t *testing.T) {
 			if s.NextTry.IsZero() {
 				t.Error("no next try is planned")
 			}
-			if len(l.lines("level=ERROR", "name=a.example.com", "next_try=")) != 1 {
+			if len(l.lines("level=ERROR", "name=a.directory.example.com", "next_try=")) != 1 {
 				t.Error("the log does not say so once")
 			}
 			await(t, "the internal name", valid(m, "x.localhost"))
-			if cert, err := handshake(t, m, "a.example.com"); err != nil || cert.VerifyHostname("a.example.com") != nil {
+			if cert, err := handshake(t, m, "a.directory.example.com"); err != nil || cert.VerifyHostname("a.directory.example.com") != nil {
 				t.Errorf("the temporary certificate: %v", err)
 			}
 		})
@@ -249,9 +249,9 @@ func TestRetryAfterOfARealAnswer(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer run(t, m)()
-	m.SetNames(plain("a.example.com"))
-	await(t, "the failure", failed(m, "a.example.com"))
-	s := m.Status("a.example.com")
+	m.SetNames(plain("a.retryafter.example.com"))
+	await(t, "the failure", failed(m, "a.retryafter.example.com"))
+	s := m.Status("a.retryafter.example.com")
 	if wait := time.Until(s.NextTry); wait < 119*time.Minute || wait > 121*time.Minute {
 		t.Errorf("the next try is in %v, want the 2 hours of Retry-After", wait)
 	}

@@ -4,6 +4,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"log/slog"
 	"net"
 	"net/http"
@@ -81,7 +82,8 @@ func quick() timing {
 	}
 }
 
-// obtain starts a Manager that takes its certificates from p.
+// obtain starts a Manager that takes its certificates from p. Names must be the
+// test's own: certmagic knows challenges by name, for all of the process.
 func obtain(t *testing.T, p *pebbletest.Pebble, f *front, folder string, speed timing) (m *Manager, stop func(), l *logs) {
 	t.Helper()
 	log, l := newLogs(t)
@@ -131,7 +133,7 @@ func failed(m *Manager, name string) func() bool {
 // Either challenge suffices, whichever port is blocked on the way.
 func TestEitherChallenge(t *testing.T) {
 	t.Parallel()
-	for _, c := range []struct {
+	for i, c := range []struct {
 		name string
 		opts func(f *front) pebbletest.Options
 		used func(f *front) int32
@@ -149,15 +151,16 @@ func TestEitherChallenge(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
+			name := fmt.Sprintf("app%d.either.example.com", i)
 			f := newFront(t)
 			p := pebbletest.Start(t, c.opts(f))
 			m, _, l := obtain(t, p, f, t.TempDir(), quick())
-			m.SetNames(plain("app.example.com"))
-			if cert, err := handshake(t, m, "app.example.com"); err != nil || cert.Issuer.Organization[0] != "Portway" {
+			m.SetNames(plain(name))
+			if cert, err := handshake(t, m, name); err != nil || cert.Issuer.Organization[0] != "Portway" {
 				t.Errorf("before it is there: %v, want a temporary certificate", err)
 			}
-			await(t, "a certificate", valid(m, "app.example.com"))
-			if _, err := served(t, m, "app.example.com", p.Roots()); err != nil {
+			await(t, "a certificate", valid(m, name))
+			if _, err := served(t, m, name, p.Roots()); err != nil {
 				t.Error(err)
 			}
 			if c.used(f) == 0 {
@@ -166,7 +169,7 @@ func TestEitherChallenge(t *testing.T) {
 			if f.httpPort < 0 && p.Orders() != 1 {
 				t.Errorf("%d orders, want 1: the other challenge cannot succeed", p.Orders())
 			}
-			if len(l.lines("level=INFO", "Obtained", "name=app.example.com", "issuer=127.0.0.1", "expires=", "took=")) != 1 {
+			if len(l.lines("level=INFO", "Obtained", "name="+name, "issuer=127.0.0.1", "expires=", "took=")) != 1 {
 				t.Error("the log does not say so")
 			}
 			if n := len(l.lines("level=ERROR")) + len(l.lines("level=WARN")); n != 0 {
@@ -182,9 +185,9 @@ func TestRestartMakesNoSecondOrder(t *testing.T) {
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort})
 	folder := t.TempDir()
 	m, stop, _ := obtain(t, p, f, folder, quick())
-	m.SetNames(plain("a.example.com", "b.example.com"))
-	await(t, "certificates", func() bool { return valid(m, "a.example.com")() && valid(m, "b.example.com")() })
-	first, err := served(t, m, "a.example.com", p.Roots())
+	m.SetNames(plain("a.restart.example.com", "b.restart.example.com"))
+	await(t, "certificates", func() bool { return valid(m, "a.restart.example.com")() && valid(m, "b.restart.example.com")() })
+	first, err := served(t, m, "a.restart.example.com", p.Roots())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -192,13 +195,13 @@ func TestRestartMakesNoSecondOrder(t *testing.T) {
 	for range 5 {
 		stop()
 		m, stop, _ = obtain(t, p, f, folder, quick())
-		m.SetNames(plain("a.example.com", "b.example.com"))
+		m.SetNames(plain("a.restart.example.com", "b.restart.example.com"))
 		// At once: not even a first visitor sees the temporary one.
-		again, err := served(t, m, "a.example.com", p.Roots())
+		again, err := served(t, m, "a.restart.example.com", p.Roots())
 		if err != nil || !again.Equal(first) {
 			t.Fatalf("after a restart: another certificate, %v", err)
 		}
-		await(t, "the status", valid(m, "b.example.com"))
+		await(t, "the status", valid(m, "b.restart.example.com"))
 	}
 	if n := p.Orders(); n != orders {
 		t.Errorf("5 restarts made %d more orders", n-orders)
@@ -211,11 +214,11 @@ func TestRenewal(t *testing.T) {
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort, Validity: 9 * time.Second})
 	roots := p.Roots()
 	m, _, l := obtain(t, p, f, t.TempDir(), quick())
-	m.SetNames(plain("a.example.com"))
-	await(t, "a certificate", valid(m, "a.example.com"))
+	m.SetNames(plain("a.renewal.example.com"))
+	await(t, "a certificate", valid(m, "a.renewal.example.com"))
 	seen := make(map[string]bool)
 	await(t, "a renewal", func() bool {
-		cert, err := served(t, m, "a.example.com", roots)
+		cert, err := served(t, m, "a.renewal.example.com", roots)
 		if err != nil {
 			t.Fatal(err) // at no moment is there none that is good
 		}
@@ -225,7 +228,7 @@ func TestRenewal(t *testing.T) {
 	if !strings.Contains(p.Log(), "is a replacement of") {
 		t.Error("the CA was not told which certificate the new one replaces (RFC 9773 section 5)")
 	}
-	if n := len(l.lines("level=INFO", "Renewed", "name=a.example.com")); n < 1 {
+	if n := len(l.lines("level=INFO", "Renewed", "name=a.renewal.example.com")); n < 1 {
 		t.Error("the log does not tell of the renewal")
 	}
 }
@@ -235,12 +238,12 @@ func TestManyNamesDoNotDelayHandshakes(t *testing.T) {
 	f := newFront(t)
 	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort})
 	m, stop, _ := obtain(t, p, f, t.TempDir(), quick())
-	m.SetNames(plain("old.example.com"))
-	await(t, "a certificate", valid(m, "old.example.com"))
+	m.SetNames(plain("old.many.example.com"))
+	await(t, "a certificate", valid(m, "old.many.example.com"))
 
-	names := []string{"old.example.com", "new.localhost"}
+	names := []string{"old.many.example.com", "new.localhost"}
 	for i := range 50 {
-		names = append(names, "n"+string(rune('a'+i%25))+string(rune('a'+i/25))+".example.com")
+		names = append(names, "n"+string(rune('a'+i%25))+string(rune('a'+i/25))+".many.example.com")
 	}
 	start := time.Now()
 	m.SetNames(plain(names...))
@@ -251,7 +254,7 @@ func TestManyNamesDoNotDelayHandshakes(t *testing.T) {
 	done := 0
 	await(t, "the first of 50 new certificates", func() bool {
 		start := time.Now()
-		if cert, err := handshake(t, m, "old.example.com"); err != nil || cert.Issuer.Organization != nil {
+		if cert, err := handshake(t, m, "old.many.example.com"); err != nil || cert.Issuer.Organization != nil {
 			t.Fatalf("the old name's certificate: %v", err)
 		}
 		slowest = max(slowest, time.Since(start))
