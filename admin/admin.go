@@ -38,6 +38,9 @@ type Config struct {
 	// Root gives the internal CA's root; nil: there is none.
 	Root func() (Root, error)
 
+	// Metrics answers with metrics for Prometheus; nil: there are none.
+	Metrics http.Handler
+
 	Places route.Places // where clients are, for Explain; may be nil
 	Log    *Log         // the last lines of Portway's own log; may be nil
 	Logger *slog.Logger // for ports that do not answer; nil: nowhere
@@ -55,6 +58,7 @@ type Replica struct {
 type Server struct {
 	cfg      Config
 	view     atomic.Pointer[view]
+	tables   atomic.Uint64 // so far
 	draining atomic.Bool
 	mux      *http.ServeMux
 
@@ -86,6 +90,7 @@ func New(cfg Config) *Server {
 func (s *Server) SetTable(t *route.Table) {
 	v := newView(t)
 	s.view.Store(v)
+	s.tables.Add(1)
 	s.failures.retain(func(id string) bool { return v.byID[id] != nil })
 	select {
 	case s.news <- struct{}{}:

@@ -71,6 +71,7 @@ func (s *Server) endpoints() []endpoint {
 		}},
 		{method: "GET", path: "/v1/logs", summary: "The last lines of Portway's own log, the oldest first.", answer: []Line{}, handle: s.needLog(s.getLog), params: filterParams},
 		{method: "GET", path: "/v1/logs/stream", summary: "The same, and what comes then: server-sent events with Line as line.", kind: "text/event-stream", handle: s.needLog(s.streamLog), params: filterParams},
+		{method: "GET", path: "/metrics", summary: "Metrics in the text format of Prometheus, or OpenMetrics.", kind: "text/plain", handle: s.metrics},
 		{method: "GET", path: "/v1/ca", summary: "The internal CA's root certificate.", answer: Root{}, handle: s.root},
 		{method: "POST", path: "/v1/purge", summary: "Drops stored answers, and tells how many there were.", takes: Purge{}, answer: Purged{}, handle: purger(s.cfg.Purge).ServeHTTP},
 	}
@@ -84,6 +85,14 @@ var openAPI []byte
 func (s *Server) openAPI(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "application/json")
 	_, _ = w.Write(openAPI)
+}
+
+func (s *Server) metrics(w http.ResponseWriter, r *http.Request) {
+	if s.cfg.Metrics == nil {
+		http.Error(w, "this Portway has no metrics", http.StatusNotFound)
+		return
+	}
+	s.cfg.Metrics.ServeHTTP(w, r)
 }
 
 func (s *Server) getSources(w http.ResponseWriter, r *http.Request) {

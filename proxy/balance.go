@@ -307,11 +307,16 @@ const firstRound = 50 * time.Millisecond
 // ask gives ex to one replica, in which it is counted in, and notes what becomes of it.
 func (o *origin) ask(ex *exchange.Exchange, set *replicaSet, m *member) error {
 	p := set.policy
+	timed := p.Algorithm == balance.P2C || o.server.cfg.Observer != nil
 	var sent time.Time
-	if p.Algorithm == balance.P2C {
+	if timed {
 		sent = time.Now()
 	}
 	err := m.replica.pool.RoundTrip(ex)
+	ex.Upstream = m.replica.name
+	if timed {
+		ex.UpstreamTime = time.Since(sent)
+	}
 	switch {
 	case err != nil:
 		m.leave()
@@ -328,8 +333,7 @@ func (o *origin) ask(ex *exchange.Exchange, set *replicaSet, m *member) error {
 		o.server.logger.Info("an origin answers again", "upstream", m.replica.name)
 	}
 	if p.Algorithm == balance.P2C {
-		now := time.Now()
-		m.Took(now.Sub(sent), now.UnixNano())
+		m.Took(ex.UpstreamTime, sent.Add(ex.UpstreamTime).UnixNano())
 	}
 	ex.OnDone(m)
 	return nil

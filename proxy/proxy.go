@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"portway/proxy/cache"
+	"portway/proxy/observe"
 	"portway/route"
 )
 
@@ -54,7 +55,9 @@ type Config struct {
 	Cache      *cache.Cache  // what routes store answers in; nil: one of the default size. The Server closes it
 	Drain      time.Duration // how long Run waits for requests in flight; 0: 30 s
 	Certs      Certificates  // may be nil if HTTPS is empty
-	Logger     *slog.Logger
+	// Observer is told of every request, but for the copies that mirrors get. May be nil.
+	Observer observe.Observer
+	Logger   *slog.Logger
 
 	// OwnerPages has error pages tell clients on this machine itself why, and what to
 	// type to learn more.

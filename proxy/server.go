@@ -17,6 +17,7 @@ import (
 
 	"portway/proxy/cache"
 	"portway/proxy/exchange"
+	"portway/proxy/observe"
 	"portway/route"
 )
 
@@ -262,7 +263,7 @@ func (s *Server) serveTLS(c net.Conn, fronts map[string]front, altSvc *exchange.
 		return
 	}
 	defer s.conns.remove(c)
-	t, state, err := s.handshake(c)
+	t, state, err := s.observedHandshake(c)
 	if err != nil {
 		s.logger.Debug("a client's connection failed", "client", c.RemoteAddr().String(), "error", err)
 		return
@@ -288,6 +289,9 @@ func (s *Server) serveTLS(c net.Conn, fronts map[string]front, altSvc *exchange.
 // serve is where every exchange begins.
 func (s *Server) serve(ex *exchange.Exchange) {
 	ex.OnDone(s)
+	if s.cfg.Observer != nil {
+		s.cfg.Observer.Begin(ex)
+	}
 	defer func() {
 		if v := recover(); v != nil {
 			s.recovered(ex, v)
@@ -314,9 +318,16 @@ func (s *Server) recovered(ex *exchange.Exchange, v any) {
 
 var _ exchange.DoneFunc = (*Server)(nil)
 
-// Done says what went wrong after the head of a response was sent.
+// Done tells the observer, and says what went wrong after the head of a response was sent.
 func (s *Server) Done(ex *exchange.Exchange, sent int64, err error) {
 	cause := ex.Canceled()
+	if s.cfg.Observer != nil {
+		e := observe.Event{Exchange: ex, Sent: sent, Duration: time.Since(ex.Start), Err: err}
+		if e.Err == nil {
+			e.Err = cause
+		}
+		s.cfg.Observer.End(e)
+	}
 	if err == nil && cause == nil {
 		return
 	}

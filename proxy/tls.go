@@ -9,6 +9,7 @@ import (
 	"net"
 	"time"
 
+	"portway/proxy/observe"
 	"portway/proxy/wire"
 )
 
@@ -67,6 +68,18 @@ func (s *Server) handshake(c net.Conn) (*tls.Conn, *tls.ConnectionState, error) 
 		state.NegotiatedProtocol = alpnHTTP1
 	}
 	return t, &state, nil
+}
+
+// observedHandshake is handshake, of which the observer is told if it wants to know.
+func (s *Server) observedHandshake(c net.Conn) (*tls.Conn, *tls.ConnectionState, error) {
+	o, ok := s.cfg.Observer.(observe.Connections)
+	if !ok {
+		return s.handshake(c)
+	}
+	begun := time.Now()
+	t, state, err := s.handshake(c)
+	o.Handshake(state, time.Since(begun), err)
+	return t, state, err
 }
 
 // looksLikeHTTP tells whether what should be a TLS record begins a request.

@@ -93,6 +93,11 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if wanted.Preflight != nil {
 		serving.Plain[preflight.Path] = wanted.Preflight.Handler()
 	}
+	watching, err := r.watch(inv, logger)
+	if err != nil {
+		return err
+	}
+	serving.Observer = watching.observer()
 	var countries *geo.Database
 	if r.GeoIP != "" {
 		countries = geo.Open(r.GeoIP, logger)
@@ -106,8 +111,9 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	}
 	status = admin.New(admin.Config{
 		Version: versionString(), Cache: counts(answers), Purge: purge(answers), Replicas: replicas(server), Certificates: certificates.describe, Problems: certificates.problems,
-		Root: certificates.root, Places: serving.Places, Log: lines, Logger: logger,
+		Metrics: watching.handler(), Root: certificates.root, Places: serving.Places, Log: lines, Logger: logger,
 	})
+	watching.registry.MustRegister(status.Collector())
 	around.openControl(c.Control)
 	problems := &problemLog{logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
@@ -127,6 +133,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 			reloader.reload()
 			around.notify(service.Ready)
 		},
+		reopen:   watching.reopen,
 		handOver: func(ctx context.Context) bool { return around.handOver(ctx, server, endControl) },
 		stopping: func() {
 			status.Draining()
@@ -140,6 +147,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 			manager.SetNames(certificates.names(t))
 		}
 		server.SetTable(t)
+		watching.setTable(t)
 		status.SetTable(t)
 		problems.update(t.Problems())
 		around.ready(life, manager.All)
@@ -154,6 +162,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	})
 	g.Go(func() error { return manager.Run(life) })
 	g.Go(func() error { return status.Run(life) })
+	g.Go(func() error { return watching.run(life) })
 	if countries != nil {
 		g.Go(func() error { return countries.Run(life) })
 	}
@@ -205,7 +214,7 @@ func (r *runCmd) check(inv *invocation) error {
 	if r.CacheDisk > 0 && r.CacheDisk < cache.MinDisk {
 		return &settingsError{[]string{fmt.Sprintf("%s: less than %d MiB are of no use", inv.where("cache-disk"), cache.MinDisk>>20)}}
 	}
-	return r.checkShared(inv)
+	return errors.Join(r.checkWatch(inv), r.checkShared(inv))
 }
 
 // cacheFolder is where answers are stored that go to disk.

@@ -4,8 +4,11 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 
 	"github.com/alecthomas/kong"
+
+	"portway/proxy/accesslog"
 )
 
 const description = `Portway gives every container with a portway.host label its own HTTPS address. To try it:
@@ -84,6 +87,17 @@ type runCmd struct {
 	OwnerPages bool      `name:"owner-pages" group:"admin" default:"true" help:"Error pages tell clients on this machine itself (loopback, and not through a tunnel or another proxy) why, and what to type to learn more. Nobody else is told. Default: true."`
 	AdminToken secret    `group:"admin" placeholder:"TOKEN" help:"Token that --admin asks for, as Authorization: Bearer TOKEN; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none."`
 
+	Metrics         addresses `group:"watch" placeholder:"ADDRESS,..." default:"off" help:"Where metrics for Prometheus are served, at /metrics, to whoever can connect: they tell names of routes and hosts. Off for none; the control socket has them in any case. Default: off."`
+	AccessLog       string    `group:"watch" placeholder:"FILE" help:"File that gets a line for each request, or stdout or stderr. SIGUSR1 opens it anew. Default: none."`
+	AccessLogFormat string    `group:"watch" placeholder:"FORMAT" enum:"json,logfmt,common,combined" default:"json" help:"How its lines look: json, logfmt, common or combined. Default: json."`
+	AccessLogFields []string  `group:"watch" placeholder:"FIELD,..." help:"What lines of json and logfmt have: ${access_fields}, and header:Name for fields of requests. Default: ${access_default}."`
+	AccessLogSample share     `group:"watch" placeholder:"PERCENT" default:"100%" help:"Share of the requests that get a line; those answered with 500 and above all do. Default: 100%."`
+	AccessLogRedact []string  `group:"watch" placeholder:"NAME,..." help:"Parameters of queries and header fields whose values are not written, besides those that look like secrets (token, password, Authorization, Cookie and the like). Default: none."`
+	AccessLogRotate size      `group:"watch" placeholder:"SIZE" default:"100MiB" help:"Size at which the file is put aside, as FILE.1. Default: 100MiB."`
+	AccessLogKeep   int       `group:"watch" placeholder:"NUMBER" default:"5" help:"How many files are kept aside. Default: 5."`
+	Traces          string    `group:"watch" placeholder:"URL" help:"Collector that gets traces by OTLP over HTTP, such as http://collector:4318. OTEL_RESOURCE_ATTRIBUTES and OTEL_EXPORTER_OTLP_HEADERS are heeded. Default: none."`
+	TraceSample     share     `group:"watch" placeholder:"PERCENT" default:"1%" help:"Share of the requests that begin a trace. Those that come with one (W3C traceparent) are recorded if it says so. Default: 1%."`
+
 	LogLevel  string `live:"" group:"log" placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: debug, info, warn or error. Default: info."`
 	LogFormat string `group:"log" placeholder:"FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json. Default: auto."`
 }
@@ -94,6 +108,7 @@ var groups = []kong.Group{
 	{Key: "cache", Title: "Cache:"},
 	{Key: "certs", Title: "Certificates:"},
 	{Key: "admin", Title: "Control API:"},
+	{Key: "watch", Title: "Metrics, access log, traces:"},
 	{Key: "log", Title: "Log:"},
 	{Key: "process", Title: "Process:"},
 }
@@ -123,6 +138,9 @@ func defaults(env map[string]string) map[string]string {
 		"control_doc": "$XDG_RUNTIME_DIR/portway/control.sock, or /run/portway/control.sock in the image and for root",
 		"user":        "65532:65532",
 		"user_doc":    "65532:65532 in the image, else stay root",
+
+		"access_fields":  strings.Join(accesslog.Fields(), ", "),
+		"access_default": strings.Join(accesslog.Default(), ", "),
 	}
 	if env[imageDefaults] == imageDefaultsValue {
 		return vars

@@ -11,6 +11,7 @@ import (
 // handlers are what signals do, besides ending the process.
 type handlers struct {
 	reload   func()                         // SIGHUP
+	reopen   func()                         // SIGUSR1
 	handOver func(ctx context.Context) bool // SIGUSR2; true: a successor serves, the process may end
 	stopping func()                         // the first SIGTERM or SIGINT
 }
@@ -20,7 +21,7 @@ type handlers struct {
 func untilSignal(parent context.Context, logger *slog.Logger, h handlers) context.Context {
 	ctx, cancel := context.WithCancel(parent)
 	signals := make(chan os.Signal, 8)
-	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR2)
+	signal.Notify(signals, syscall.SIGTERM, syscall.SIGINT, syscall.SIGHUP, syscall.SIGUSR1, syscall.SIGUSR2)
 	go func() {
 		defer cancel()
 		defer signal.Stop(signals)
@@ -32,6 +33,8 @@ func untilSignal(parent context.Context, logger *slog.Logger, h handlers) contex
 				switch {
 				case s == syscall.SIGHUP:
 					h.reload()
+				case s == syscall.SIGUSR1:
+					h.reopen()
 				case s == syscall.SIGUSR2:
 					go func() {
 						if h.handOver(ctx) {

@@ -257,3 +257,19 @@ func (l *limits) UnmarshalText(text []byte) (err error) {
 	l.Limits, err = budget.Parse(string(text))
 	return err
 }
+
+// share is a part of a whole, from 0 to 1.
+type share float64
+
+var _ encoding.TextUnmarshaler = (*share)(nil)
+
+// UnmarshalText takes "1%", "0.1%".
+func (s *share) UnmarshalText(text []byte) error {
+	number, ok := strings.CutSuffix(string(text), "%")
+	n, err := strconv.ParseFloat(number, 64)
+	if !ok || err != nil || !(n >= 0 && n <= 100) {
+		return fmt.Errorf("%q is not a share such as 1%% or 100%%", text)
+	}
+	*s = share(n / 100)
+	return nil
+}

@@ -43,14 +43,24 @@ var arrows = map[string][]string{
 	"proxy/cache":         {"proxy/exchange", "proxy/cache/policy", "proxy/cache/disk", "label"},
 	"proxy/cache/disk":    {"internal/atomicfile"},
 	"proxy/cache/policy":  {"proxy/exchange"},
+	"proxy/observe":       {"proxy/exchange"},
+	"proxy/metrics":       {"proxy/exchange", "proxy/observe"},
+	"proxy/accesslog":     {"proxy/exchange", "proxy/observe"},
+	"proxy/tracing":       {"proxy/exchange", "proxy/observe"},
 	"proxy/health":        {"proxy/exchange", "proxy/upstream", "label"},
-	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/errorpage", "proxy/middleware", "proxy/health", "proxy/origintls", "proxy/queue", "proxy/balance", "proxy/cache"},
+	"proxy":               {"label", "route", "proxy/exchange", "proxy/wire", "proxy/h1", "proxy/h2", "proxy/upstream", "proxy/errorpage", "proxy/middleware", "proxy/health", "proxy/origintls", "proxy/queue", "proxy/balance", "proxy/cache", "proxy/observe"},
 	"internal/atomicfile": {},
 	"internal/service":    {},
 	"internal/trust":      {},
 	"internal/deps":       {},
-	"cmd/portway":         {"label", "route", "discovery", "geo", "certs", "certs/budget", "proxy", "proxy/cache", "admin", "admin/show", "certs/migrate", "certs/preflight", "internal/atomicfile", "internal/service", "internal/trust"},
-	"cmd/whoami":          {},
+	"cmd/portway": {
+		"label", "route", "discovery", "geo",
+		"certs", "certs/budget", "certs/migrate", "certs/preflight",
+		"proxy", "proxy/accesslog", "proxy/cache", "proxy/metrics", "proxy/observe", "proxy/tracing",
+		"admin", "admin/show",
+		"internal/atomicfile", "internal/service", "internal/trust",
+	},
+	"cmd/whoami": {},
 }
 
 // tooling is what only tests, make targets and measurements use: it may import

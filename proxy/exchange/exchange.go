@@ -201,6 +201,12 @@ type Exchange struct {
 	// Relayed says that the request had fields of a proxy that is not trusted, which
 	// are gone.
 	Relayed bool
+	// Upstream names the replica that answered, or failed last; empty if none was asked.
+	Upstream string
+	// UpstreamTime is how long it took to begin its answer, or to fail.
+	UpstreamTime time.Duration
+	// Trace is the trace that the request is part of, if it is recorded.
+	Trace Trace
 	// Failure is what a middleware could not do, so that it had to answer itself; for
 	// the log only.
 	Failure error
@@ -419,6 +425,7 @@ func (ex *Exchange) reset() {
 	*q = Request{Fields: q.Fields, Trailers: q.Trailers}
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
 	ex.Conn, ex.Front, ex.RouteName, ex.RouteID, ex.Failure = nil, nil, "", "", nil
+	ex.Upstream, ex.UpstreamTime, ex.Trace = "", 0, Trace{}
 	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
 	ex.hasID, ex.finished, ex.Identified, ex.Unanswered, ex.Relayed = false, false, false, false, false
 	clear(ex.done)

@@ -1,0 +1,150 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/url"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+	"github.com/prometheus/client_golang/prometheus/promhttp"
+	"golang.org/x/sync/errgroup"
+
+	"portway/proxy/accesslog"
+	"portway/proxy/metrics"
+	"portway/proxy/observe"
+	"portway/proxy/tracing"
+	"portway/route"
+)
+
+// watchers are what watches the proxy: metrics always, an access log and traces if
+// they are asked for.
+type watchers struct {
+	registry  *prometheus.Registry
+	metrics   *metrics.Metrics
+	listeners []net.Listener // for metrics
+	log       *accesslog.Log // nil: none
+	tracer    *tracing.Tracer
+	logger    *slog.Logger
+}
+
+// watch opens what the settings ask for.
+func (r *runCmd) watch(inv *invocation, logger *slog.Logger) (w *watchers, err error) {
+	w = &watchers{registry: prometheus.NewRegistry(), metrics: metrics.New(), logger: logger}
+	w.registry.MustRegister(w.metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, address := range r.Metrics {
+		l, err := net.Listen("tcp", address)
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("metrics"), err), w.close())
+		}
+		w.listeners = append(w.listeners, l)
+	}
+	if r.AccessLog != "" {
+		w.log, err = accesslog.New(accesslog.Config{
+			Path: r.AccessLog, Format: accesslog.Format(r.AccessLogFormat), Fields: r.AccessLogFields, Sample: float64(r.AccessLogSample),
+			Redact: r.AccessLogRedact, Rotate: int64(r.AccessLogRotate), Keep: r.AccessLogKeep, Logger: logger,
+		})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("access-log"), err), w.close())
+		}
+		w.registry.MustRegister(counter("access_log_dropped_lines_total", "Lines of the access log that were not written: the file was too slow or broken.", w.log.Dropped))
+	}
+	if r.Traces != "" {
+		w.tracer, err = tracing.New(tracing.Config{Endpoint: r.Traces, Sample: float64(r.TraceSample), Version: versionString(), Logger: logger})
+		if err != nil {
+			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("traces"), err), w.close())
+		}
+		w.registry.MustRegister(counter("trace_lost_spans_total", "Spans that the collector did not take.", w.tracer.Lost))
+	}
+	return w, nil
+}
+
+// checkWatch looks for settings that cannot be.
+func (r *runCmd) checkWatch(inv *invocation) error {
+	var lines []string
+	if r.AccessLogKeep < 0 {
+		lines = append(lines, fmt.Sprintf("%s: %d is less than none", inv.where("access-log-keep"), r.AccessLogKeep))
+	}
+	if r.AccessLog == "" && len(r.AccessLogFields)+len(r.AccessLogRedact) > 0 {
+		lines = append(lines, inv.where("access-log")+": is missing, though it is said what lines have")
+	}
+	if u, err := url.Parse(r.Traces); r.Traces != "" && (err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https") {
+		lines = append(lines, fmt.Sprintf("%s: %q is no address such as http://collector:4318", inv.where("traces"), r.Traces))
+	}
+	if lines != nil {
+		return &settingsError{lines}
+	}
+	return nil
+}
+
+func counter(name, help string, read func() uint64) prometheus.Collector {
+	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "portway_" + name, Help: help}, func() float64 { return float64(read()) })
+}
+
+// observer is what the proxy tells.
+func (w *watchers) observer() observe.Observer {
+	all := observe.All{w.metrics}
+	if w.log != nil {
+		all = append(all, w.log)
+	}
+	if w.tracer != nil {
+		all = append(all, w.tracer)
+	}
+	return all
+}
+
+// setTable drops what was counted for routes and replicas that are gone.
+func (w *watchers) setTable(t *route.Table) {
+	routes := make(map[string][]string)
+	for _, r := range t.Routes() {
+		names := routes[r.Name]
+		for _, u := range r.Upstreams {
+			names = append(names, u.Name)
+		}
+		routes[r.Name] = names
+	}
+	w.metrics.SetRoutes(routes)
+}
+
+// handler answers with all metrics.
+func (w *watchers) handler() http.Handler {
+	return promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn)})
+}
+
+// reopen opens the access log anew.
+func (w *watchers) reopen() {
+	if w.log != nil {
+		w.log.Reopen()
+	}
+}
+
+// run does the work until ctx is done.
+func (w *watchers) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	if w.log != nil {
+		g.Go(func() error { return w.log.Run(ctx) })
+	}
+	if w.tracer != nil {
+		g.Go(func() error { return w.tracer.Run(ctx) })
+	}
+	mux := http.NewServeMux()
+	mux.Handle("GET /metrics", w.handler())
+	for _, l := range w.listeners {
+		w.logger.Info("serving metrics", "address", l.Addr().String())
+		g.Go(func() error { return serveControl(ctx, l, mux, w.logger) })
+	}
+	return g.Wait()
+}
+
+// close gives up what watch has opened, where there is no run.
+func (w *watchers) close() error {
+	var errs []error
+	for _, l := range w.listeners {
+		errs = append(errs, l.Close())
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,189 @@
+package accesslog
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"os"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	flushAfter = time.Second // how long a line may wait for others
+	flushAt    = 64 << 10    // or until so many bytes are there
+	maxWaiting = 4 << 20     // bytes that wait for a slow sink
+)
+
+// sink is the file behind a log, and what is to be written to it.
+type sink struct {
+	path   string
+	rotate int64
+	keep   int
+	log    *slog.Logger
+
+	mu      sync.Mutex
+	waiting []byte
+	full    chan struct{} // there is enough to be written
+	reopen  chan struct{}
+	dropped atomic.Uint64
+
+	// Of run alone.
+	out   io.Writer
+	file  *os.File // nil: stdout or stderr, which are not ours
+	size  int64
+	spare []byte // becomes waiting while the other is written
+	ill   bool   // the last write failed
+}
+
+func openSink(path string, rotate int64, keep int, log *slog.Logger) (*sink, error) {
+	s := &sink{path: path, rotate: rotate, keep: keep, log: log, full: make(chan struct{}, 1), reopen: make(chan struct{}, 1)}
+	switch path {
+	case "stdout":
+		s.out = os.Stdout
+	case "stderr":
+		s.out = os.Stderr
+	default:
+		if err := s.open(); err != nil {
+			return nil, fmt.Errorf("the access log cannot be written: %w", err)
+		}
+	}
+	return s, nil
+}
+
+func (s *sink) open() error {
+	f, err := os.OpenFile(s.path, os.O_WRONLY|os.O_CREATE|os.O_APPEND, 0o640)
+	if err != nil {
+		return err
+	}
+	info, err := f.Stat()
+	if err != nil {
+		return errors.Join(err, f.Close())
+	}
+	s.out, s.file, s.size = f, f, info.Size()
+	return nil
+}
+
+// write takes a line, or drops it. It does not wait for the file.
+func (s *sink) write(line []byte) {
+	s.mu.Lock()
+	if len(s.waiting)+len(line) > maxWaiting {
+		s.mu.Unlock()
+		s.dropped.Add(1)
+		return
+	}
+	s.waiting = append(s.waiting, line...)
+	enough := len(s.waiting) >= flushAt
+	s.mu.Unlock()
+	if enough {
+		select {
+		case s.full <- struct{}{}:
+		default:
+		}
+	}
+}
+
+func (s *sink) askReopen() {
+	select {
+	case s.reopen <- struct{}{}:
+	default: // it is asked for already
+	}
+}
+
+func (s *sink) run(ctx context.Context) {
+	tick := time.NewTicker(flushAfter)
+	defer tick.Stop()
+	for ctx.Err() == nil {
+		select {
+		case <-s.full:
+		case <-tick.C:
+		case <-s.reopen:
+			s.flush()
+			s.renew()
+		case <-ctx.Done():
+		}
+		s.flush()
+	}
+	s.flush()
+	if s.file != nil {
+		_ = s.file.Close() // all was written, or told
+	}
+}
+
+// flush writes what waits.
+func (s *sink) flush() {
+	s.mu.Lock()
+	lines := s.waiting
+	s.waiting, s.spare = s.spare[:0], nil
+	s.mu.Unlock()
+	if len(lines) > 0 {
+		s.put(lines)
+	}
+	if cap(lines) <= 4*flushAt { // what a burst took goes back
+		s.spare = lines[:0]
+	}
+}
+
+func (s *sink) put(lines []byte) {
+	if s.file != nil && s.rotate > 0 && s.size > 0 && s.size+int64(len(lines)) > s.rotate {
+		s.putAside()
+	}
+	n, err := s.out.Write(lines)
+	s.size += int64(n)
+	if err != nil {
+		s.dropped.Add(countLines(lines[n:]))
+		if !s.ill {
+			s.log.Error("the access log cannot be written; lines are dropped", "path", s.path, "error", err, "fix", "see whether its disk is full")
+		}
+		s.renew()
+	} else if s.ill {
+		s.log.Info("the access log can be written again", "path", s.path)
+	}
+	s.ill = err != nil
+}
+
+func countLines(b []byte) (n uint64) {
+	for _, c := range b {
+		if c == '\n' {
+			n++
+		}
+	}
+	return n
+}
+
+// putAside renames the file to .1, what was .1 to .2, and so on, and opens a new one.
+func (s *sink) putAside() {
+	name := func(i int) string {
+		if i == 0 {
+			return s.path
+		}
+		return s.path + "." + strconv.Itoa(i)
+	}
+	if s.keep == 0 {
+		_ = os.Remove(s.path) // renew tells if that did not work
+	}
+	for i := s.keep; i > 0; i-- {
+		if err := os.Rename(name(i-1), name(i)); err != nil && !errors.Is(err, os.ErrNotExist) {
+			s.log.Error("the access log cannot be put aside; it grows", "path", s.path, "error", err)
+			return
+		}
+	}
+	s.renew()
+}
+
+// renew opens the file anew; the old one goes on if that fails.
+func (s *sink) renew() {
+	if s.file == nil {
+		return
+	}
+	old := s.file
+	if err := s.open(); err != nil {
+		s.log.Error("the access log cannot be opened anew; the old file goes on", "path", s.path, "error", err)
+		return
+	}
+	_ = old.Close()
+}

@@ -1,0 +1,209 @@
+package tracing
+
+import (
+	"bytes"
+	"context"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/netip"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	collector "go.opentelemetry.io/proto/otlp/collector/trace/v1"
+	v1 "go.opentelemetry.io/proto/otlp/trace/v1"
+	"google.golang.org/protobuf/proto"
+
+	"portway/proxy/exchange"
+	"portway/proxy/observe"
+)
+
+// receiver takes spans as a collector does.
+type receiver struct {
+	mu    sync.Mutex
+	spans []*v1.Span
+	about string
+}
+
+func (c *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, err := io.ReadAll(r.Body)
+	var request collector.ExportTraceServiceRequest
+	if err != nil || r.URL.Path != "/v1/traces" || proto.Unmarshal(body, &request) != nil {
+		w.WriteHeader(http.StatusBadRequest)
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, resource := range request.ResourceSpans {
+		c.about = resource.Resource.String()
+		for _, scope := range resource.ScopeSpans {
+			c.spans = append(c.spans, scope.Spans...)
+		}
+	}
+}
+
+func start(t *testing.T, sample float64, h http.Handler, logTo io.Writer) (tr *Tracer, end func()) {
+	t.Helper()
+	server := httptest.NewServer(h)
+	t.Cleanup(server.Close)
+	tr, err := New(Config{Endpoint: server.URL, Sample: sample, Version: "1.2.3", Logger: slog.New(slog.NewTextHandler(logTo, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan struct{})
+	go func() { defer close(done); _ = tr.Run(ctx) }()
+	return tr, func() { cancel(); <-done }
+}
+
+func request(traceparent string) *exchange.Exchange {
+	ex := exchange.Get()
+	ex.Request.Method, ex.Request.Path, ex.Request.Query = []byte("GET"), []byte("/a"), []byte("token=secret")
+	ex.Request.Authority = []byte("app.example.com")
+	if traceparent != "" {
+		ex.Request.Fields.AddString("Traceparent", traceparent)
+	}
+	ex.Conn = &exchange.Conn{Protocol: exchange.HTTP2}
+	ex.ClientIP = netip.MustParseAddr("192.0.2.1")
+	ex.Start = time.Unix(1_700_000_000, 0)
+	ex.RouteName, ex.Upstream, ex.UpstreamTime = "blog/web", "blog-web-1", 20*time.Millisecond
+	ex.Response.Status = 200
+	return ex
+}
+
+const (
+	traceID  = "0af7651916cd43dd8448eb211c80319c"
+	parentID = "b7ad6b7169203331"
+)
+
+// The collector gets a span that continues the client's trace, and the origin is told
+// of that span.
+func TestContinuesATrace(t *testing.T) {
+	t.Parallel()
+	c := &receiver{}
+	tr, end := start(t, 0, c, io.Discard)
+	ex := request("00-" + traceID + "-" + parentID + "-01")
+	tr.Begin(ex)
+	told := string(ex.Request.Fields.Get("traceparent"))
+	if want := "00-" + traceID + "-" + ex.RequestID() + "-01"; told != want {
+		t.Errorf("the origin is told %s, want %s", told, want)
+	}
+	tr.End(observe.Event{Exchange: ex, Sent: 10, Duration: 50 * time.Millisecond})
+	failed := request("00-" + traceID + "-" + parentID + "-01")
+	tr.Begin(failed)
+	tr.End(observe.Event{Exchange: failed, Err: errors.New("broken off")})
+	end()
+	if len(c.spans) != 2 || !strings.Contains(c.about, "portway") || !strings.Contains(c.about, "1.2.3") {
+		t.Fatalf("%d spans of %s", len(c.spans), c.about)
+	}
+	s := c.spans[0]
+	if hex.EncodeToString(s.TraceId) != traceID || hex.EncodeToString(s.ParentSpanId) != parentID || hex.EncodeToString(s.SpanId) != ex.RequestID() {
+		t.Errorf("span %x of %x below %x", s.SpanId, s.TraceId, s.ParentSpanId)
+	}
+	if s.Name != "GET blog/web" || s.Kind != v1.Span_SPAN_KIND_SERVER || s.EndTimeUnixNano-s.StartTimeUnixNano != 50_000_000 {
+		t.Errorf("%s %s, %d ns", s.Name, s.Kind, s.EndTimeUnixNano-s.StartTimeUnixNano)
+	}
+	all := fmt.Sprint(s.Attributes)
+	for _, want := range []string{"http.request.method", "url.path", "portway.upstream", "blog-web-1", "192.0.2.1"} {
+		if !strings.Contains(all, want) {
+			t.Errorf("no %s in %s", want, all)
+		}
+	}
+	if strings.Contains(all, "secret") {
+		t.Errorf("the query is in %s", all)
+	}
+	if c.spans[1].Status.Code != v1.Status_STATUS_CODE_ERROR || c.spans[1].Status.Message != "broken off" {
+		t.Errorf("the failed one is %v", c.spans[1].Status)
+	}
+}
+
+func TestSamples(t *testing.T) {
+	t.Parallel()
+	for _, tc := range []struct {
+		name, traceparent string
+		share             float64
+		sampled           bool
+		told              string // what the origin sees, if not something new
+	}{
+		{"none, all", "", 1, true, ""},
+		{"none, no one", "", 0, false, ""},
+		{"not sampled by the client", "00-" + traceID + "-" + parentID + "-00", 1, false, "00-" + traceID + "-" + parentID + "-00"},
+		{"not well-formed", "00-" + strings.ToUpper(traceID) + "-" + parentID + "-01", 0, false, "00-" + strings.ToUpper(traceID) + "-" + parentID + "-01"},
+		{"zero", "00-00000000000000000000000000000000-" + parentID + "-01", 0, false, "00-00000000000000000000000000000000-" + parentID + "-01"},
+		{"zero, replaced", "00-00000000000000000000000000000000-" + parentID + "-01", 1, true, ""},
+		{"a later version", "cc-" + traceID + "-" + parentID + "-01-what", 0, true, ""},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			tr, end := start(t, tc.share, &receiver{}, io.Discard)
+			defer end()
+			ex := request(tc.traceparent)
+			tr.Begin(ex)
+			told := string(ex.Request.Fields.Get("traceparent"))
+			if ex.Trace.Sampled != tc.sampled {
+				t.Errorf("sampled: %v", ex.Trace.Sampled)
+			}
+			if !tc.sampled && told != tc.told || tc.sampled && !strings.HasSuffix(told, "-"+ex.RequestID()+"-01") {
+				t.Errorf("the origin is told %q", told)
+			}
+			var again exchange.Trace
+			if tc.sampled && (!parse([]byte(told), &again) || again.ID != ex.Trace.ID) {
+				t.Errorf("%q is not well-formed, or of another trace", told)
+			}
+		})
+	}
+}
+
+// A collector that refuses costs spans, which are counted, and one line in the log.
+func TestCollectorIsAway(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	tr, end := start(t, 1, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusForbidden) }), &log)
+	for range 5 {
+		ex := request("")
+		tr.Begin(ex)
+		tr.End(observe.Event{Exchange: ex})
+	}
+	end()
+	if tr.Lost() != 5 || strings.Count(log.String(), "traces cannot be sent") != 1 {
+		t.Errorf("%d lost; the log says\n%s", tr.Lost(), log.String())
+	}
+}
+
+func TestWrongEndpoint(t *testing.T) {
+	t.Parallel()
+	for _, endpoint := range []string{"", "collector:4318", "ftp://collector", "http://[::1"} {
+		if _, err := New(Config{Endpoint: endpoint, Logger: slog.New(slog.DiscardHandler)}); err == nil {
+			t.Errorf("%q is taken", endpoint)
+		}
+	}
+}
+
+func FuzzParse(f *testing.F) {
+	f.Add("00-" + traceID + "-" + parentID + "-01")
+	f.Add("cc-" + traceID + "-" + parentID + "-00-more")
+	f.Fuzz(func(t *testing.T, s string) {
+		var tr exchange.Trace
+		if !parse([]byte(s), &tr) {
+			return
+		}
+		if back := hex.EncodeToString(tr.ID[:]) + "-" + hex.EncodeToString(tr.Parent[:]); s[3:52] != back {
+			t.Errorf("%q is read as %s", s, back)
+		}
+	})
+}
+
+func TestUnsampledDoesNotAllocate(t *testing.T) {
+	tr, end := start(t, 0, &receiver{}, io.Discard)
+	defer end()
+	ex := request("")
+	if n := testing.AllocsPerRun(100, func() { tr.Begin(ex); tr.End(observe.Event{Exchange: ex}) }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
