@@ -4,13 +4,20 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"regexp"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/alecthomas/kong"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"portway/admin"
+	"portway/proxy/metrics"
 )
 
-//go:generate go test -run ^Test(SettingsDoc|ManPage)$ -update .
+//go:generate go test -run ^Test(SettingsDoc|ManPage|MetricsDoc)$ -update .
 
 var update = flag.Bool("update", false, "write the generated files instead of comparing them")
 
@@ -88,3 +95,62 @@ func value(f *kong.Flag) string {
 }
 
 func escape(s string) string { return strings.NewReplacer("|", `\|`, "*", `\*`).Replace(s) }
+
+const metricsDoc = "../../docs/metrics.md"
+
+const metricsIntro = `<!-- Generated from the code by make generate; edit the help texts there. -->
+# Metrics
+
+Portway counts what it does for [Prometheus](https://prometheus.io/docs/concepts/data_model/). The
+setting ` + "`metrics`" + ` serves them at a port of its own, such as ` + "`--metrics=:9180`" + `; the control
+socket has them at ` + "`/metrics`" + ` in any case. How many series there are is bounded by what is
+served: hosts and paths are no labels, methods that are not common are ` + "`other`" + `, and
+what was counted for a route or replica goes with it. [Watching Portway](watching.md) says
+what else there is, and has a dashboard and alerts.
+
+Besides these, there are those of Go and the process (` + "`go_*`, `process_*`" + `).
+
+| Metric | Labels | Meaning |
+|---|---|---|
+`
+
+// descRE takes apart what a prometheus.Desc says of itself.
+var descRE = regexp.MustCompile(`fqName: "([^"]*)", help: ("(?:[^"\\]|\\.)*"),.* variableLabels: \{([^}]*)\}`)
+
+// docs/metrics.md lists what the collectors describe.
+func TestMetricsDoc(t *testing.T) {
+	status := admin.New(admin.Config{})
+	log := counter("access_log_dropped_lines_total", logDroppedHelp, func() uint64 { return 0 })
+	spans := counter("trace_lost_spans_total", spansLostHelp, func() uint64 { return 0 })
+	var rows []string
+	for _, c := range []prometheus.Collector{metrics.New(), status.Collector(), log, spans} {
+		all := make(chan *prometheus.Desc, 100)
+		c.Describe(all)
+		close(all)
+		for d := range all {
+			m := descRE.FindStringSubmatch(d.String())
+			if m == nil {
+				t.Fatalf("a description of another form: %s", d)
+			}
+			help, err := strconv.Unquote(m[2])
+			if err != nil {
+				t.Fatalf("%s: %v", d, err)
+			}
+			labels := "–"
+			if m[3] != "" {
+				labels = "`" + strings.ReplaceAll(m[3], ",", "`, `") + "`"
+			}
+			rows = append(rows, fmt.Sprintf("| `%s` | %s | %s |\n", m[1], labels, help))
+		}
+	}
+	slices.Sort(rows)
+	want := metricsIntro + strings.Join(rows, "")
+	if *update {
+		if err := os.WriteFile(metricsDoc, []byte(want), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, err := os.ReadFile(metricsDoc); err != nil || string(got) != want {
+		t.Errorf("%s is stale (%v); run make generate", metricsDoc, err)
+	}
+}

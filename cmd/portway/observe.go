@@ -21,6 +21,11 @@ import (
 	"portway/route"
 )
 
+const (
+	logDroppedHelp = "Lines of the access log that were not written: the file was too slow or broken."
+	spansLostHelp  = "Spans that the collector did not take."
+)
+
 // watchers are what watches the proxy: metrics always, an access log and traces if
 // they are asked for.
 type watchers struct {
@@ -51,14 +56,14 @@ func (r *runCmd) watch(inv *invocation, logger *slog.Logger) (w *watchers, err e
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("access-log"), err), w.close())
 		}
-		w.registry.MustRegister(counter("access_log_dropped_lines_total", "Lines of the access log that were not written: the file was too slow or broken.", w.log.Dropped))
+		w.registry.MustRegister(counter("access_log_dropped_lines_total", logDroppedHelp, w.log.Dropped))
 	}
 	if r.Traces != "" {
 		w.tracer, err = tracing.New(tracing.Config{Endpoint: r.Traces, Sample: float64(r.TraceSample), Version: versionString(), Logger: logger})
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("traces"), err), w.close())
 		}
-		w.registry.MustRegister(counter("trace_lost_spans_total", "Spans that the collector did not take.", w.tracer.Lost))
+		w.registry.MustRegister(counter("trace_lost_spans_total", spansLostHelp, w.tracer.Lost))
 	}
 	return w, nil
 }

@@ -127,7 +127,10 @@ func TestMoreIsRedacted(t *testing.T) {
 func TestWrongConfig(t *testing.T) {
 	t.Parallel()
 	for _, cfg := range []Config{
-		{Format: "xml"}, {Format: JSON, Fields: []string{"colour"}}, {Format: JSON, Fields: []string{"header:"}}, {Format: Common, Fields: []string{"path"}},
+		{Format: "xml"},
+		{Format: JSON, Fields: []string{"colour"}},
+		{Format: JSON, Fields: []string{"header:"}},
+		{Format: Common, Fields: []string{"path"}},
 		{Format: JSON, Path: "/nowhere/access.log"},
 	} {
 		if cfg.Path == "" {
