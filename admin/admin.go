@@ -66,7 +66,7 @@ type Server struct {
 	failed   *feed[Failure]
 	history  *feed[Event]
 	prober   prober
-	news     chan struct{} // there is another table
+	news     chan struct{} // there is something to look at
 }
 
 var _ http.Handler = (*Server)(nil)
@@ -92,6 +92,11 @@ func (s *Server) SetTable(t *route.Table) {
 	s.view.Store(v)
 	s.tables.Add(1)
 	s.failures.retain(func(id string) bool { return v.byID[id] != nil })
+	s.wake()
+}
+
+// wake has Run look what is new.
+func (s *Server) wake() {
 	select {
 	case s.news <- struct{}{}:
 	default:

@@ -291,11 +291,12 @@ func (s *Server) judgeReplicas(d *RouteDetail, e *Explanation) {
 		switch {
 		case u.State != route.Ready.String():
 			reasons = append(reasons, strings.TrimSpace(u.Name+" is "+u.State+": "+u.Reason))
+			e.Fixes = append(e.Fixes, stateFixes(u)...)
 			continue
-		case u.LeftOut != "":
-			reasons = append(reasons, u.Name+" is left out: "+u.LeftOut)
 		case u.Probe != nil && !u.Probe.Answers:
 			reasons = append(reasons, u.Name+": "+u.Probe.Error)
+		case u.LeftOut != "":
+			reasons = append(reasons, u.Name+" is left out: "+u.LeftOut)
 		default:
 			answer++
 		}
@@ -317,4 +318,18 @@ func (s *Server) judgeReplicas(d *RouteDetail, e *Explanation) {
 	default:
 		e.Verdict = "503: " + d.Name + " gets it, but no replica is ready: " + strings.Join(reasons, "; ")
 	}
+}
+
+// stateFixes is how to find out why a container is in a state that nothing else says
+// anything about.
+func stateFixes(u Upstream) []string {
+	switch {
+	case strings.Contains(u.Name, "://") || u.Address == "":
+		return nil
+	case u.State == route.Unhealthy.String() && u.Reason == "fails its health check":
+		return []string{"see what its health check says: docker inspect -f '{{json .State.Health.Log}}' " + u.Name}
+	case u.State == route.Starting.String() && strings.HasPrefix(u.Reason, "is restarting"):
+		return []string{"see why it ends: docker logs " + u.Name}
+	}
+	return nil
 }

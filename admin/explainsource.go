@@ -95,6 +95,7 @@ func (s *Server) judgeSource(v *view, x *route.Source, d *Source, e *Explanation
 			switch {
 			case u.State != route.Ready.String():
 				reasons = append(reasons, strings.TrimSpace("it is "+u.State+": "+u.Reason))
+				e.Fixes = append(e.Fixes, stateFixes(u)...)
 			case u.Probe != nil && !u.Probe.Answers:
 				reasons = append(reasons, u.Probe.Error)
 			}

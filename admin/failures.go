@@ -61,8 +61,8 @@ func (f *failures) retain(has func(id string) bool) {
 func (s *Server) Failed(f Failure) {
 	s.failures.add(f)
 	s.failed.add(func(uint64) Failure { return f })
-	if f.RouteID != "" && f.Status >= 500 {
-		s.prober.suspect(f.RouteID)
+	if f.RouteID != "" && f.Status >= 500 && s.prober.suspect(f.RouteID) {
+		s.wake()
 	}
 }
 

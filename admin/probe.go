@@ -4,9 +4,11 @@ import (
 	"cmp"
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"net/netip"
 	"slices"
@@ -38,7 +40,7 @@ type prober struct {
 
 	mu       sync.Mutex
 	results  map[probeKey]*probed
-	suspects map[string]bool // IDs of routes at which requests fail
+	suspects map[string]time.Time // when requests failed, by the route's ID
 	running  bool
 	done     sync.WaitGroup
 }
@@ -52,9 +54,10 @@ type probeKey struct {
 // probed is what is known of one port.
 type probed struct {
 	Probe
-	failed int // in a row
-	again  time.Time
-	warned bool
+	failed  int  // in a row
+	doubted bool // TLS was tried too
+	again   time.Time
+	warned  bool
 }
 
 // target is a port to look at.
@@ -63,7 +66,7 @@ type target struct {
 	name, source string
 	routes       []string
 	portKey      string // what to write to have another port
-	schemeKey    string // and to have another scheme
+	schemeKey    string // the same for the scheme
 	exposed      []int
 	container    bool // other ports may be tried
 }
@@ -81,14 +84,20 @@ func (p *prober) result(u route.Upstream) *Probe {
 	return nil
 }
 
-// suspect has the upstreams of a route looked at again.
-func (p *prober) suspect(routeID string) {
+// suspect has the upstreams of a route looked at again, unless that was just asked for;
+// news tells whether it was not.
+func (p *prober) suspect(routeID string) (news bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if p.suspects == nil {
-		p.suspects = make(map[string]bool)
+		p.suspects = make(map[string]time.Time)
 	}
-	p.suspects[routeID] = true
+	now := time.Now()
+	if now.Sub(p.suspects[routeID]) < probeSuspect {
+		return false
+	}
+	p.suspects[routeID] = now
+	return true
 }
 
 // look begins to look at those of all targets that are due, unless it is still at it.
@@ -105,16 +114,18 @@ func (p *prober) look(ctx context.Context, targets []target) {
 	var doubted []bool
 	for _, t := range targets {
 		r := cmp.Or(p.results[t.probeKey], results[t.probeKey])
-		doubt := r != nil && now.Sub(r.Time) >= probeSuspect && slices.ContainsFunc(t.routes, func(id string) bool { return p.suspects[id] })
 		if r == nil {
 			r = &probed{}
 		}
-		if doubt || r.Time.IsZero() || !r.Answers && !now.Before(r.again) {
-			due, doubted = append(due, t), append(doubted, doubt)
+		suspected := slices.ContainsFunc(t.routes, func(id string) bool { return p.suspects[id].After(r.Time) })
+		if suspected || r.Time.IsZero() || !r.Answers && !now.Before(r.again) {
+			r.doubted = r.doubted || suspected
+			due, doubted = append(due, t), append(doubted, r.doubted)
 		}
 		results[t.probeKey] = r
 	}
-	p.results, p.suspects = results, nil
+	p.results = results
+	maps.DeleteFunc(p.suspects, func(_ string, at time.Time) bool { return now.Sub(at) > probeAgain })
 	if len(due) == 0 {
 		return
 	}
@@ -154,9 +165,9 @@ func (p *prober) settle(t target, found Probe) {
 		r.failed++
 		r.again = found.Time.Add(min(time.Second<<min(r.failed-1, 10), probeAgain))
 	}
-	if !r.warned && (r.failed >= probeWarn || found.Answers && found.Hint != "") {
+	if !r.warned && r.failed >= probeWarn {
 		r.warned = true
-		p.logger.Warn("a replica cannot be spoken to", "source", t.source, "upstream", t.name, "address", t.address, "why", cmp.Or(found.Error, "it answers, but not as it should"), "fix", found.Hint)
+		p.logger.Warn("a replica cannot be spoken to", "source", t.source, "upstream", t.name, "address", t.address, "why", found.Error, "fix", found.Hint)
 	}
 }
 
@@ -166,9 +177,9 @@ func (p *prober) probe(ctx context.Context, t target, doubt bool) Probe {
 	conn, err := p.dial(ctx, t.network, t.address)
 	switch {
 	case err == nil:
-		found.Answers = true
 		defer func() { _ = conn.Close() }()
-		found.Hint = t.tlsHint(conn, doubt)
+		found.Error, found.Hint = t.wrongScheme(conn, doubt)
+		found.Answers = found.Error == ""
 		return found
 	case errors.Is(err, syscall.ECONNREFUSED):
 		found.Error = "nothing listens at " + t.address
@@ -214,29 +225,40 @@ func isTimeout(err error) bool {
 	return errors.As(err, &timeout) && timeout.Timeout()
 }
 
-// tlsHint says whether the scheme is wrong, as far as that can be told without asking
-// the application anything. Where plain HTTP is to be spoken, TLS is only tried if
-// there is a reason, since the application may complain about it in its log.
-func (t *target) tlsHint(conn net.Conn, doubt bool) string {
+// wrongScheme says what is wrong with the scheme, as far as that can be told without
+// asking the application anything. Where plain HTTP is to be spoken, TLS is only tried
+// if there is a reason, since the application may complain about it in its log.
+func (t *target) wrongScheme(conn net.Conn, doubt bool) (why, fix string) {
 	host, port, _ := net.SplitHostPort(t.address)
 	secure := t.scheme == route.HTTPS
 	if !secure && !doubt && port != "443" && port != "8443" {
-		return ""
+		return "", ""
 	}
 	_ = conn.SetDeadline(time.Now().Add(probeTimeout))
 	c := tls.Client(conn, &tls.Config{ServerName: host, InsecureSkipVerify: true}) // only whether it speaks TLS is asked
 	err := c.Handshake()
 	switch {
 	case err == nil && !secure:
-		return "it speaks TLS: set " + t.schemeKey + ": https"
+		return "it speaks TLS, and is spoken to without", "set " + t.schemeKey + ": https"
 	case err != nil && secure && !isTimeout(err):
-		return "it does not speak TLS (" + err.Error() + "): set " + t.schemeKey + ": http"
+		return "it does not speak TLS: " + err.Error(), "set " + t.schemeKey + ": http"
 	case err == nil && t.network == "tcp" && !private(host):
-		if err := c.ConnectionState().PeerCertificates[0].VerifyHostname(host); err != nil {
-			return "its certificate is for other names: " + err.Error()
+		if err := verify(host, c.ConnectionState().PeerCertificates); err != nil {
+			return "its certificate is not accepted: " + err.Error(), "write its address instead of its name, if that is a private one: no certificate has to be trusted there"
 		}
 	}
-	return ""
+	return "", ""
+}
+
+// verify holds a certificate against a name and the roots that are trusted here, as the
+// proxy does.
+func verify(host string, chain []*x509.Certificate) error {
+	between := x509.NewCertPool()
+	for _, c := range chain[1:] {
+		between.AddCert(c)
+	}
+	_, err := chain[0].Verify(x509.VerifyOptions{DNSName: host, Intermediates: between})
+	return err
 }
 
 // private tells whether host is an address that public CAs do not certify, where the
@@ -260,7 +282,7 @@ func (s *Server) targets() []target {
 				all[i].routes = append(all[i].routes, r.ID)
 				continue
 			}
-			t := target{probeKey: keyOf(u.Upstream), name: u.Name, source: r.Source, routes: []string{r.ID}, portKey: "the option to", schemeKey: "the option to"}
+			t := target{probeKey: keyOf(u.Upstream), name: u.Name, source: r.Source, routes: []string{r.ID}, portKey: "to", schemeKey: "the scheme in to"}
 			if x, ok := v.parts[[2]string{r.ID, u.ID}]; ok {
 				t.source, t.exposed, t.container = x.source.Source, x.source.Exposed, x.part.Choice.Network != ""
 				t.portKey, t.schemeKey = label.Key(x.part.Name, "port"), label.Key(x.part.Name, "scheme")

@@ -141,7 +141,7 @@ func TestProbeFindsTLS(t *testing.T) {
 	if got := s.prober.probe(t.Context(), target, false); !got.Answers || got.Hint != "" {
 		t.Errorf("without a reason: %+v", got)
 	}
-	if got := s.prober.probe(t.Context(), target, true); !got.Answers || got.Hint != "it speaks TLS: set portway.scheme: https" {
+	if got := s.prober.probe(t.Context(), target, true); got.Answers || got.Hint != "set portway.scheme: https" {
 		t.Errorf("with a reason: %+v", got)
 	}
 	plain := httptest.NewServer(http.NotFoundHandler())

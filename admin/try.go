@@ -23,6 +23,7 @@ type Hop struct {
 	TLSMS       float64 `json:"tls_ms"`
 	FirstByteMS float64 `json:"first_byte_ms"` // after the request was sent
 	Status      int     `json:"status"`        // 0: there was no answer
+	Loop        bool    `json:"loop"`          // the answer redirects to what was asked for by HTTPS
 	Error       string  `json:"error,omitempty"`
 }
 
@@ -93,6 +94,9 @@ func try(ctx context.Context, u route.Upstream, method, host, target string) Hop
 	_, _ = io.CopyN(io.Discard, resp.Body, 64<<10)
 	_ = resp.Body.Close()
 	h.Status = resp.StatusCode
+	if to, err := resp.Location(); err == nil && resp.StatusCode < 400 {
+		h.Loop = to.String() == "https://"+host+target
+	}
 	return h
 }
 

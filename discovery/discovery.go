@@ -42,6 +42,7 @@ type Config struct {
 	Defaults    label.Values // options for all routes which do not say otherwise; see route.Parser.CheckShared
 	DefaultHost HostRule     // host of containers that are to be served and name none
 	Only        Constraint   // which containers are ours to look at
+	Self        string       // ID of Portway's own container, or its first digits; empty: that is found out
 	Places      bool         // there is a database of countries; see route.Parser.WithPlaces
 
 	Quiet    time.Duration // a burst of events is over after this much silence; 0: 100 ms
@@ -59,5 +60,8 @@ type Config struct {
 func Watch(ctx context.Context, cfg Config, emit func(*route.Table)) error {
 	w := newWatcher(cfg, emit)
 	w.hints = ownIDs()
+	if cfg.Self != "" {
+		w.hints = []string{cfg.Self}
+	}
 	return w.run(ctx)
 }

@@ -133,17 +133,21 @@ func settings(all []admin.Setting) string {
 }
 
 func (p Printer) upstream(u admin.Upstream) string {
-	text := clean(u.Name) + " at " + cmp.Or(u.Scheme+"://"+clean(u.Address), "no address") + ", "
+	where := "no address"
+	if u.Address != "" {
+		where = u.Scheme + "://" + clean(u.Address)
+	}
+	text := clean(u.Name) + " at " + where + ", "
 	switch {
 	case u.State != "ready":
 		text += p.in(red, u.State)
 		if u.Reason != "" {
 			text += ": " + clean(u.Reason)
 		}
-	case u.LeftOut != "":
-		text += p.in(yellow, "left out") + ": " + clean(u.LeftOut)
 	case u.Probe != nil && !u.Probe.Answers:
 		text += "ready, but " + p.in(red, clean(u.Probe.Error))
+	case u.LeftOut != "":
+		text += p.in(yellow, "left out") + ": " + clean(u.LeftOut)
 	case u.Probe != nil:
 		text += p.in(green, "ready, its port answers")
 	default:

@@ -2,6 +2,7 @@ package show
 
 import (
 	"fmt"
+	"slices"
 
 	"portway/admin"
 )
@@ -58,7 +59,7 @@ func (p Printer) Live(l *Live) {
 	if l.Error != "" {
 		p.line("  %s", p.in(red, clean(l.Error)))
 	}
-	if l.Loop {
+	if l.Loop || slices.ContainsFunc(l.Hops, func(h admin.Hop) bool { return h.Loop }) {
 		p.line("  %s", p.in(yellow, LoopFix))
 	}
 }

@@ -115,7 +115,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	})
 	watching.registry.MustRegister(status.Collector())
 	around.openControl(c.Control)
-	problems := &problemLog{logger: logger}
+	problems := &admin.ProblemLog{Logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
 		"log-level":       func(c *cli) { level.Set(parseLevel(c.Run.LogLevel)) },
 		"trusted-proxies": func(c *cli) { server.SetTrusted(flatten(c.Run.TrustedProxies)) },
@@ -149,7 +149,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		server.SetTable(t)
 		watching.setTable(t)
 		status.SetTable(t)
-		problems.update(t.Problems())
+		problems.Update(t.Problems())
 		around.ready(life, manager.All)
 	}
 	g.Go(func() error {

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"log/slog"
@@ -6,16 +6,16 @@ import (
 	"portway/label"
 )
 
-// problemLog logs each problem of the tables once when it appears and once
+// ProblemLog logs each problem of the tables once when it appears and once
 // when it is solved, however many tables come in between. It is used by one
 // goroutine.
-type problemLog struct {
-	logger *slog.Logger
+type ProblemLog struct {
+	Logger *slog.Logger
 	known  map[label.Problem]bool
 }
 
-// update takes the problems of the newest table.
-func (l *problemLog) update(problems []label.Problem) {
+// Update takes the problems of the newest table.
+func (l *ProblemLog) Update(problems []label.Problem) {
 	now := make(map[label.Problem]bool, len(problems))
 	for _, p := range problems {
 		if now[p] {
@@ -23,12 +23,12 @@ func (l *problemLog) update(problems []label.Problem) {
 		}
 		now[p] = true
 		if !l.known[p] {
-			l.logger.Warn("problem", attrs(p)...)
+			l.Logger.Warn("problem", attrs(p)...)
 		}
 	}
 	for p := range l.known {
 		if !now[p] {
-			l.logger.Info("problem solved", attrs(p)...)
+			l.Logger.Info("problem solved", attrs(p)...)
 		}
 	}
 	l.known = now

@@ -1,4 +1,4 @@
-package main
+package admin
 
 import (
 	"bytes"
@@ -14,7 +14,7 @@ import (
 func TestProblemsAreLoggedOnce(t *testing.T) {
 	t.Parallel()
 	var out bytes.Buffer
-	log := &problemLog{logger: slog.New(slog.NewTextHandler(&out, nil))}
+	log := &ProblemLog{Logger: slog.New(slog.NewTextHandler(&out, nil))}
 	typo := label.Problem{Source: `container "web"`, Key: "portway.hots", Why: "unknown label", Fix: "did you mean portway.host?"}
 	away := label.Problem{Source: "docker", Why: "the engine does not answer"}
 	for _, step := range []struct {
@@ -30,7 +30,7 @@ func TestProblemsAreLoggedOnce(t *testing.T) {
 		{"comes back", []label.Problem{typo}, []string{"level=WARN", "label=portway.hots"}},
 	} {
 		out.Reset()
-		log.update(step.problems)
+		log.Update(step.problems)
 		got := out.String()
 		if len(step.want) == 0 && got != "" || len(step.want) > 0 && strings.Count(got, "\n") != 1 {
 			t.Errorf("%s: logged %q", step.name, got)
