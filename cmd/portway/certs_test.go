@@ -1,8 +1,14 @@
 package main
 
 import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
 	"crypto/tls"
+	"crypto/x509"
 	"encoding/json"
+	"encoding/pem"
+	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -96,5 +102,55 @@ b.example.com  failed  -            -           -           next try in 90 min. 
 c.example.com  failed  -            past        -           `, "\n") + strings.Repeat("x", 97) + "...\n"
 	if err != nil || out.String() != want {
 		t.Errorf("%v\n%s\nwant\n%s", err, &out, want)
+	}
+}
+
+// Who comes from Traefik starts Portway with its acme.json, and needs no CA.
+func TestImportAtTheStart(t *testing.T) {
+	t.Parallel()
+	dir := t.TempDir()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	template := &x509.Certificate{SerialNumber: big.NewInt(0xabc), NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(80 * 24 * time.Hour), DNSNames: []string{"www.example.com"}}
+	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	sec1, err := x509.MarshalECPrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	file, err := json.Marshal(map[string]any{"le": map[string]any{
+		"Account": map[string]any{"Email": "", "Registration": map[string]any{"uri": "https://127.0.0.1:1/acct/1"}, "PrivateKey": sec1},
+		"Certificates": []any{map[string]any{
+			"domain":      map[string]any{"main": "www.example.com"},
+			"certificate": pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}),
+			"key":         pem.EncodeToMemory(&pem.Block{Type: "EC PRIVATE KEY", Bytes: sec1}),
+		}},
+	}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, content := range map[string]string{"acme.json": string(file), "routes/site.yaml": "site:\n  host: www.example.com\n  to: http://127.0.0.1:9\n"} {
+		path := filepath.Join(dir, name)
+		if err := os.MkdirAll(filepath.Dir(path), 0o755); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(content), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	p := runProcess(t, "http://127.0.0.1:9", "--https=127.0.0.1:0", "--routes="+filepath.Join(dir, "routes"),
+		"--import="+filepath.Join(dir, "acme.json"), "--acme-directory=https://127.0.0.1:1/dir", "--log-level=debug")
+	for deadline := time.Now().Add(patience); ; time.Sleep(10 * time.Millisecond) { // nothing tells another process
+		out, err := exec.Command(p.cmd.Path, "certs", "--control="+p.control, "show", "www.example.com").CombinedOutput()
+		if err == nil && strings.Contains(string(out), "valid") && strings.Contains(string(out), "serial       abc") {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("%v\n%s", err, out)
+		}
 	}
 }
