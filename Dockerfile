@@ -46,7 +46,9 @@ COPY go.mod go.sum ./
 RUN go mod download
 COPY . .
 ARG VERSION=dev
-RUN CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -X main.version=${VERSION}" -o /out/portway ./cmd/portway \
+# portway_all_dns: DNS providers with large SDKs as well.
+ARG TAGS=
+RUN CGO_ENABLED=0 go build -tags "${TAGS}" -trimpath -ldflags="-s -w -X main.version=${VERSION}" -o /out/portway ./cmd/portway \
  && mkdir -p -m 700 /out/rootfs/data /out/rootfs/run/portway
 
 FROM base

@@ -2,8 +2,10 @@
 GO      ?= go
 ARCH    ?= $(shell $(GO) env GOARCH)
 VERSION ?= $(shell git describe --tags --always --dirty 2>/dev/null || echo dev)
+# portway_all_dns: DNS providers with large SDKs as well (make binaries TAGS=...).
+TAGS    ?=
 FUZZTIME ?= 30s
-STATIC  := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -trimpath -ldflags="-s -w -X main.version=$(VERSION)"
+STATIC  := CGO_ENABLED=0 GOOS=linux GOARCH=$(ARCH) $(GO) build -tags "$(TAGS)" -trimpath -ldflags="-s -w -X main.version=$(VERSION)"
 
 # For another platform with BuildKit: what the legacy builder makes from scratch
 # is always for this one.
@@ -16,7 +18,7 @@ help: ## list the targets
 
 .PHONY: build
 build: ## build portway for this machine into dist/
-	$(GO) build -trimpath -ldflags="-X main.version=$(VERSION)" -o dist/portway ./cmd/portway
+	$(GO) build -tags "$(TAGS)" -trimpath -ldflags="-X main.version=$(VERSION)" -o dist/portway ./cmd/portway
 
 .PHONY: test
 test: ## run every test; gets the tools it needs, starts a Docker engine if there is none

@@ -57,8 +57,8 @@ func newACME(cfg Config, ca CA, known knownCA, magic *certmagic.Config) (*certma
 		// Not empty, or certmagic would ask on the terminal. It trims this.
 		Email: " ",
 	}
-	if cfg.HTTPPort < 0 && cfg.TLSPort < 0 {
-		return nil, errors.New("without HTTP and HTTPS the CA cannot check that names belong to this machine: open one of them, or let the internal CA certify all names")
+	if cfg.HTTPPort < 0 && cfg.TLSPort < 0 && cfg.DNS == nil {
+		return nil, errors.New("without HTTP and HTTPS the CA cannot check that names belong to this machine: open one of them, set a DNS provider, or let the internal CA certify all names")
 	}
 	if cfg.Email != "" {
 		addr, err := mail.ParseAddress(cfg.Email)
@@ -114,6 +114,7 @@ func readRoots(file string) (*x509.CertPool, error) {
 // order is what one try is to get.
 type order struct {
 	wishes   Wishes
+	way      way
 	keyType  certmagic.KeyType
 	reuseKey bool
 	failures int           // tries that failed before
@@ -136,7 +137,11 @@ func (a *authority) run(ctx context.Context, t *try, logger *zap.Logger, o order
 	ctx = context.WithValue(ctx, certmagic.AttemptsCtxKey, &o.failures)
 	cfg := *a.magic
 	cfg.Logger = logger
-	cfg.Issuers = []certmagic.Issuer{a.issuer(logger, o.wishes)}
+	issuer := a.issuer(logger, o.wishes)
+	if one, ok := issuer.(*certmagic.ACMEIssuer); ok {
+		o.way.use(one)
+	}
+	cfg.Issuers = []certmagic.Issuer{issuer}
 	cfg.KeySource = certmagic.StandardKeyGenerator{KeyType: o.keyType}
 	cfg.ReusePrivateKeys = o.reuseKey
 	cfg.RenewalWindowRatio = justRenewed

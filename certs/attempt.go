@@ -75,10 +75,7 @@ func (k *keeper) attempt(ctx context.Context, c *candidate) bool {
 	// Without the ledger, and so without the storage, an order would be in vain.
 	err := c.ledger.save(withTry(ctx, t), c.record)
 	if err == nil {
-		err = k.look(ctx, c, o)
-	}
-	if err == nil {
-		err = c.run(ctx, t, newLogger(k.log, t), o)
+		err = k.runWays(ctx, c, t, o)
 	}
 	var cert *stored
 	if err == nil {

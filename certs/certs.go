@@ -25,6 +25,7 @@ type Config struct {
 	ReuseKeys    bool               // a renewed certificate has the key of the one before
 	HTTPPort     int                // where HTTP-01 arrives, as mapped in here; 0: 80; negative: it does not, so that it is not tried
 	TLSPort      int                // where TLS-ALPN-01 arrives; 0: 443; negative: as above
+	DNS          DNSSolver          // answers DNS-01; nil: that challenge is not used, and there are no public wildcards
 	Internal     bool               // every name from the internal CA, public ones too, unless its wishes say otherwise
 	Limits       budget.Limits      // of CAs that have not published any; zero: none
 	Files        string             // folder of the user's own certificates, which go before all others; empty: none
@@ -49,6 +50,7 @@ type Wishes struct {
 	Challenge string // http-01, tls-alpn-01 or dns-01
 	KeyType   string // ec256, ec384, rsa2048 or rsa4096
 	Profile   string // by the CA's name for it
+	Wildcard  string // always, or never: whether the wildcard above is to cover it; empty: if it is there
 	OnDemand  OnDemand
 }
 
@@ -77,6 +79,7 @@ type Status struct {
 	KeyType             string // ec256, ec384, rsa2048, rsa4096
 	Profile             string // that was asked for; may be empty
 	OnDemand            bool   // the host was not known beforehand
+	Wildcard            string // the name whose certificate this one shares; empty: it has its own
 
 	LastError string    // the CA's own words, and what to do
 	NextTry   time.Time // zero if none is planned

@@ -19,6 +19,7 @@ type entry struct {
 	kind   kind
 	wishes Wishes
 	chain  []*candidate       // the CAs that may be asked; of its keeper once that runs
+	ways   []way              // in which a CA is shown that the name is ours
 	cancel context.CancelFunc // ends the goroutine; set when that starts
 
 	status  atomic.Pointer[Status]
@@ -28,6 +29,8 @@ type entry struct {
 	force   atomic.Bool                     // another certificate is wanted, though this one is good
 	atOnce  atomic.Bool                     // without waiting after earlier failures
 	wake    chan struct{}                   // ends the goroutine's sleep
+	above   atomic.Pointer[entry]           // the wildcard that covers it; nil if none does
+	below   atomic.Pointer[[]*entry]        // those that a wildcard covers
 
 	rule    atomic.Pointer[rule] // that admitted the host; nil if it was known beforehand
 	visited atomic.Int64         // when a visitor came last, in Unix seconds; of those with a rule
@@ -71,6 +74,10 @@ func (e *entry) inherit(old *entry) {
 // current returns the status as of now.
 func (e *entry) current() Status {
 	s := *e.status.Load()
+	if w, _ := e.shared(); w != nil {
+		s = *w.status.Load()
+		s.Name, s.Wildcard = e.name, w.name
+	}
 	if s.State == Valid && time.Now().After(s.NotAfter) {
 		s.State = Failed
 	}
@@ -81,8 +88,12 @@ func (e *entry) current() Status {
 // update changes the status.
 func (e *entry) update(change func(*Status)) {
 	s := *e.status.Load()
+	before := s
 	change(&s)
 	e.status.Store(&s)
+	if s.State != before.State || s.Serial != before.Serial {
+		e.rouseBelow()
+	}
 }
 
 // sleep tells whether there is something to do: because it is time, or because
@@ -102,19 +113,13 @@ func (e *entry) sleep(ctx context.Context, until time.Time) bool {
 func (e *entry) renew() {
 	e.force.Store(true)
 	e.atOnce.Store(true)
-	select {
-	case e.wake <- struct{}{}:
-	default: // it is awake already
-	}
+	e.rouse()
 }
 
 // reread asks the entry's goroutine to look into the storage again.
 func (e *entry) reread() {
 	e.changed.Store(true)
-	select {
-	case e.wake <- struct{}{}:
-	default: // it is awake already
-	}
+	e.rouse()
 }
 
 // maxHosts bounds what clients can make Portway remember below one wildcard.

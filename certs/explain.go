@@ -35,6 +35,7 @@ func (t *try) explain(err error, s storage, directory string) failure {
 	var problem acme.Problem
 	var early *budget.Wait
 	var bad *unfit
+	var dns *dnsError
 	switch {
 	case errors.As(err, &early):
 		f.reason, f.wait, f.early, f.elsewhere = early.Why, time.Until(early.Until), true, true
@@ -49,9 +50,14 @@ func (t *try) explain(err error, s storage, directory string) failure {
 			f.wait = unnamedWait
 		}
 		f.reason = sentence(t.said(problem)) + " " + t.advice(problem)
+	case errors.As(err, &dns): // another CA would want the same record
+		f.reason = sentence(dns.text)
 	default:
 		f.elsewhere, f.ill = true, unreachable(err)
 		f.reason = sentence(strip(err, t.name)) + " " + errorAdvice(err, directory)
+	}
+	if t.dns != "" && dns == nil {
+		f.reason = sentence(t.dns) + " Then, without DNS: " + f.reason
 	}
 	f.reason = strings.TrimSpace(f.reason)
 	return f
@@ -81,6 +87,9 @@ func (t *try) said(p acme.Problem) string {
 func (t *try) advice(p acme.Problem) string {
 	if p.Type == acme.ProblemTypeUnauthorized && len(t.challenges) == 0 { // it is not about the name
 		return "The CA does not accept Portway's account: if accounts there are bound to another one, check the key id and the key (EAB)."
+	}
+	if len(t.challenges) > 0 && !slices.ContainsFunc(t.challenges, func(s string) bool { return !strings.HasPrefix(s, acme.ChallengeTypeDNS01+": ") }) {
+		return "The record was set and seen, but not by the CA: check that the DNS servers named for the zone of " + strings.TrimPrefix(t.name, "*.") + " are the ones of the DNS provider."
 	}
 	return problemAdvice(p.Type, t.name)
 }

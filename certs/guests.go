@@ -151,7 +151,9 @@ func (m *Manager) addGuest(host string, r *rule) *entry {
 	}
 	e.rule.Store(r)
 	e.visited.Store(time.Now().Unix())
-	m.names.Store(old.with(e))
+	now := old.with(e)
+	arrange(now)
+	m.names.Store(now)
 	m.log.Info("A host is admitted on demand.", "name", host)
 	m.start(e)
 	return e

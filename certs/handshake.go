@@ -61,12 +61,12 @@ func (m *Manager) certificate(hello *tls.ClientHelloInfo, e *entry, host string)
 	if e.rule.Load() != nil {
 		e.visited.Store(time.Now().Unix())
 	}
-	if cert := e.cert.Load(); cert != nil {
+	if cert := e.best(); cert != nil {
 		return cert, nil
 	}
 	awaitLoad(hello.Context(), e)
 	awaitGuest(hello.Context(), e)
-	if cert := e.cert.Load(); cert != nil {
+	if cert := e.best(); cert != nil {
 		return cert, nil
 	}
 	return e.internalCert(m.ca, host)

@@ -86,10 +86,13 @@ func (k *keeper) discard(ctx context.Context, a *authority, why error) {
 
 // step looks whether something is to be done, and does it.
 func (k *keeper) step(ctx context.Context) {
-	now := time.Now()
 	if k.entry.changed.Swap(false) {
 		k.takeStored(ctx)
 	}
+	if k.leave(ctx) {
+		return
+	}
+	now := time.Now()
 	if k.cert != nil && !k.entry.force.Load() {
 		if !now.Before(k.askAt) {
 			k.askRenewalInfo(ctx)

@@ -3,7 +3,6 @@ package certs
 import (
 	"context"
 	"slices"
-	"strings"
 
 	"portway/certs/preflight"
 )
@@ -20,7 +19,7 @@ func (k *keeper) look(ctx context.Context, c *candidate, o order) error {
 		return nil
 	}
 	t := preflight.Target{
-		Name: k.entry.name, Directory: c.Directory, Port: k.reachPort, ByDNS: k.byDNS(o.wishes.Challenge),
+		Name: k.entry.name, Directory: c.Directory, Port: k.reachPort, ByDNS: o.way.dns != nil,
 	}
 	if c.transport != nil {
 		t.Roots = c.transport.TLSClientConfig.RootCAs
@@ -36,9 +35,4 @@ func (k *keeper) look(ctx context.Context, c *candidate, o order) error {
 		return &unfit{r.Fatal}
 	}
 	return nil
-}
-
-// byDNS tells whether the CA would look at the DNS alone.
-func (k *keeper) byDNS(challenge string) bool {
-	return challenge == "dns-01" || strings.HasPrefix(k.entry.name, "*.")
 }

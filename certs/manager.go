@@ -34,6 +34,7 @@ type Manager struct {
 	reachPort    int
 	email        string // contact address for CAs; may be empty
 	keyType      string // as in Wishes
+	prover       prover
 	reuseKeys    bool
 	magic        *certmagic.Config                             // answers challenges of all authorities
 	challenge    func(http.ResponseWriter, *http.Request) bool // answers HTTP-01; nil if nothing does
@@ -101,6 +102,7 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		preflight:    cfg.Preflight,
 		preflightAll: cfg.PreflightAll,
 		reachPort:    cfg.ReachPort,
+		prover:       newProver(cfg),
 		email:        cfg.Email,
 		keyType:      cfg.KeyType,
 		reuseKeys:    cfg.ReuseKeys,
@@ -160,7 +162,7 @@ func (m *Manager) settle() {
 	wanted := make(map[string]*entry, len(m.list))
 	var added []*entry
 	var rules []*rule
-	for _, n := range m.list {
+	for _, n := range withWildcards(m.list) {
 		if isRule(n) {
 			rules = m.addRule(rules, n)
 			continue
@@ -194,6 +196,7 @@ func (m *Manager) settle() {
 	}
 	now := newNames(wanted, old)
 	now.rules = rules
+	arrange(now)
 	m.names.Store(now)
 	if m.running != nil {
 		for _, e := range added {
@@ -211,6 +214,12 @@ func (m *Manager) newEntry(name string, wishes Wishes) *entry {
 	if k != internal && err != nil {
 		k, reason = refused, sentence(err.Error())
 	}
+	var ways []way
+	if k == public {
+		if ways, err = m.prover.ways(name, wishes.Challenge); err != nil {
+			k, reason = refused, sentence(err.Error())
+		}
+	}
 	if k == refused {
 		m.log.Warn("No certificate can be obtained.", "name", name, "reason", reason)
 	}
@@ -219,7 +228,7 @@ func (m *Manager) newEntry(name string, wishes Wishes) *entry {
 		issuer = chain[0].Name
 	}
 	e := newEntry(name, k, wishes, issuer, reason)
-	e.chain = chain
+	e.chain, e.ways = chain, ways
 	return e
 }
 

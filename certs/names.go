@@ -21,7 +21,7 @@ const (
 // classify decides who certifies name, which is normalised. The reason is set
 // for refused names only.
 func classify(name string, internalOnly bool, isPublic func(netip.Addr) bool) (k kind, reason string) {
-	base, wildcard := strings.CutPrefix(name, "*.")
+	base := strings.TrimPrefix(name, "*.")
 	addr, err := netip.ParseAddr(name)
 	switch {
 	case internalOnly:
@@ -33,9 +33,6 @@ func classify(name string, internalOnly bool, isPublic func(netip.Addr) bool) (k
 		return internal, ""
 	case !strings.Contains(base, "."), localca.PrivateSuffix(base):
 		return internal, ""
-	case wildcard:
-		return refused, "A public certificate for " + name + " needs the DNS-01 challenge, which Portway does not have yet." +
-			" List the names below " + base + " that you serve, one by one, or let the internal CA certify all names."
 	case strings.Contains(name, "_"):
 		return refused, "No public CA certifies a name with an underscore. Choose a name with a hyphen instead," +
 			" or let the internal CA certify all names."

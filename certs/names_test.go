@@ -37,9 +37,9 @@ func TestClassify(t *testing.T) {
 		"fe80::1":             internal,
 		"8.8.8.8":             public,
 		"2606:4700::1111":     public,
-		"*.example.com":       refused,
+		"*.example.com":       public,
 		"my_app.example.com":  refused,
-		"*.app.home.arpa.com": refused,
+		"*.app.home.arpa.com": public,
 	} {
 		got, reason := classify(name, false, publicAddress)
 		if got != want {

@@ -280,3 +280,31 @@ func TestManyNamesDoNotDelayHandshakes(t *testing.T) {
 	}
 	t.Logf("slowest handshake of the old name while 50 others are obtained: %v; %d done after %v", slowest, done, took)
 }
+
+// A DNS provider that fails is no obstacle where a port is open: the CA was not told of
+// the challenge. By wish there is no other way, and people are told.
+func TestDNSProviderFails(t *testing.T) {
+	t.Parallel()
+	f := newFront(t)
+	p := pebbletest.Start(t, pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.tlsPort})
+	log, _ := newLogs(t)
+	m, err := newManager(Config{
+		Storage: t.TempDir(), Directory: p.Directory, Roots: p.RootsFile,
+		HTTPPort: f.httpPort, TLSPort: f.tlsPort, DNS: noSolver{}, Logger: log,
+	}, quick(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f.manager.Store(m)
+	defer run(t, m)()
+	// certmagic has one memory of challenges for all tests here: names of our own.
+	m.SetNames([]Name{{Name: "port.example.com"}, {Name: "wish.example.com", Wishes: Wishes{Challenge: "dns-01"}}, {Name: "*.wild.example.com"}})
+	await(t, "a certificate by another challenge", valid(m, "port.example.com"))
+	await(t, "the failure", failed(m, "wish.example.com"))
+	await(t, "the failure of the wildcard", failed(m, "*.wild.example.com"))
+	for _, name := range []string{"wish.example.com", "*.wild.example.com"} {
+		if s := m.Status(name); s.LastError != "The DNS provider is on holiday." || s.NextTry.IsZero() {
+			t.Errorf("%s: %+v", name, s)
+		}
+	}
+}

@@ -65,7 +65,7 @@ func (m *Manager) asked(name string) (*entry, error) {
 	case e.kind == refused:
 		return nil, errors.New(e.status.Load().LastError)
 	default:
-		return e, nil
+		return e.caring(), nil
 	}
 }
 

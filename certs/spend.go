@@ -37,7 +37,7 @@ func challenges(cfg Config) int {
 			n++
 		}
 	}
-	return n
+	return max(n, 1) // by DNS there is one
 }
 
 // spend makes an order by once if the CA's limits have room for it, and keeps
@@ -61,9 +61,10 @@ func (a *authority) spend(ctx context.Context, t *try, made order, once func() e
 func (a *authority) settle(o budget.Order, t *try, err error) error {
 	t.mu.Lock()
 	begun, wait := t.begun[a.Directory], t.retryAfter
+	delete(t.begun, a.Directory) // there may be another way
 	t.mu.Unlock()
 	outcome := budget.Outcome{Issued: err == nil, Failures: begun}
-	if err == nil {
+	if dns := (*dnsError)(nil); err == nil || errors.As(err, &dns) { // the last one did not fail
 		outcome.Failures = max(begun-1, 0)
 	}
 	failed := a.purse.ledger.End(o, outcome)

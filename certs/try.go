@@ -39,6 +39,7 @@ type heard struct {
 	retryAfter time.Duration  // what the CA asked for; 0: nothing
 	storageErr error          // the last write that failed
 	begun      map[string]int // challenges that were begun, by the CA's directory
+	dns        string         // why the DNS provider could not, before another way was tried
 	newAccount bool           // the CA had forgotten the account, and there is a new one
 }
 

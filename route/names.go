@@ -61,6 +61,7 @@ func (n *namer) wish(name *Name, r *Route) {
 		{"tls.challenge", &heard.Challenge, r.TLS.Challenge},
 		{"tls.key-type", &heard.KeyType, r.TLS.KeyType},
 		{"tls.profile", &heard.Profile, r.TLS.Profile},
+		{"tls.wildcard", &heard.Wildcard, r.TLS.Wildcard},
 	} {
 		switch {
 		case *w.heard == "":

@@ -14,6 +14,7 @@ type TLS struct {
 	Challenge string // how the CA checks that the name is ours
 	KeyType   string
 	Profile   string // of certificates, as the CA calls it
+	Wildcard  string // whether the wildcard above is to cover the hosts
 	OnDemand  OnDemand
 }
 
@@ -68,4 +69,7 @@ func (o *Options) tls(s *label.Set) {
 			o.TLS.OnDemand.Allow = value
 			return err
 		}, label.Example("[a-z0-9-]+[.]customers[.]example[.]com"))
+	label.Enum(s, &o.TLS.Wildcard, "tls.wildcard", "", []string{"always", "never"},
+		"`always`: the route's hosts are served by one wildcard certificate for all hosts beside them (`*.example.com` for `app.example.com`), which needs a DNS provider; `never`: by one of their own. Without, by a wildcard certificate if another route needs that anyway.",
+		label.Example("always"))
 }

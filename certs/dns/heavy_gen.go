@@ -6,16 +6,24 @@ package dns
 
 import (
 	"github.com/go-acme/lego/v5/challenge"
+	"github.com/go-acme/lego/v5/providers/dns/designate"
 	"github.com/go-acme/lego/v5/providers/dns/exoscale"
 	"github.com/go-acme/lego/v5/providers/dns/gcloud"
 	"github.com/go-acme/lego/v5/providers/dns/ibmcloud"
 	"github.com/go-acme/lego/v5/providers/dns/iijdpf"
+	"github.com/go-acme/lego/v5/providers/dns/infoblox"
 	"github.com/go-acme/lego/v5/providers/dns/lightsail"
+	"github.com/go-acme/lego/v5/providers/dns/linode"
+	"github.com/go-acme/lego/v5/providers/dns/route53"
+	"github.com/go-acme/lego/v5/providers/dns/selectelv2"
+	"github.com/go-acme/lego/v5/providers/dns/vkcloud"
 )
 
 // heavy makes a provider that only builds with the tag portway_all_dns have. It returns nil and no error for others.
 func heavy(name string) (challenge.Provider, error) {
 	switch name {
+	case "designate":
+		return designate.NewDNSProvider()
 	case "exoscale":
 		return exoscale.NewDNSProvider()
 	case "gcloud":
@@ -24,8 +32,18 @@ func heavy(name string) (challenge.Provider, error) {
 		return ibmcloud.NewDNSProvider()
 	case "iijdpf":
 		return iijdpf.NewDNSProvider()
+	case "infoblox":
+		return infoblox.NewDNSProvider()
 	case "lightsail":
 		return lightsail.NewDNSProvider()
+	case "linode", "linodev4":
+		return linode.NewDNSProvider()
+	case "route53":
+		return route53.NewDNSProvider()
+	case "selectelv2":
+		return selectelv2.NewDNSProvider()
+	case "vkcloud":
+		return vkcloud.NewDNSProvider()
 	}
 	return nil, nil
 }
@@ -33,10 +51,16 @@ func heavy(name string) (challenge.Provider, error) {
 // heavyNames are the names that heavy knows.
 func heavyNames() []string {
 	return []string{
+		"designate",
 		"exoscale",
 		"gcloud",
 		"ibmcloud",
 		"iijdpf",
+		"infoblox",
 		"lightsail",
+		"linode", "linodev4",
+		"route53",
+		"selectelv2",
+		"vkcloud",
 	}
 }

@@ -43,7 +43,6 @@ import (
 	"github.com/go-acme/lego/v5/providers/dns/ddnss"
 	"github.com/go-acme/lego/v5/providers/dns/derak"
 	"github.com/go-acme/lego/v5/providers/dns/desec"
-	"github.com/go-acme/lego/v5/providers/dns/designate"
 	"github.com/go-acme/lego/v5/providers/dns/digitalocean"
 	"github.com/go-acme/lego/v5/providers/dns/dinahosting"
 	"github.com/go-acme/lego/v5/providers/dns/directadmin"
@@ -93,7 +92,6 @@ import (
 	"github.com/go-acme/lego/v5/providers/dns/httpreq"
 	"github.com/go-acme/lego/v5/providers/dns/hurricane"
 	"github.com/go-acme/lego/v5/providers/dns/hyperone"
-	"github.com/go-acme/lego/v5/providers/dns/infoblox"
 	"github.com/go-acme/lego/v5/providers/dns/infomaniak"
 	"github.com/go-acme/lego/v5/providers/dns/internetbs"
 	"github.com/go-acme/lego/v5/providers/dns/inwx"
@@ -109,7 +107,6 @@ import (
 	"github.com/go-acme/lego/v5/providers/dns/leaseweb"
 	"github.com/go-acme/lego/v5/providers/dns/liara"
 	"github.com/go-acme/lego/v5/providers/dns/limacity"
-	"github.com/go-acme/lego/v5/providers/dns/linode"
 	"github.com/go-acme/lego/v5/providers/dns/liquidweb"
 	"github.com/go-acme/lego/v5/providers/dns/loopia"
 	"github.com/go-acme/lego/v5/providers/dns/luadns"
@@ -159,12 +156,10 @@ import (
 	"github.com/go-acme/lego/v5/providers/dns/rcodezero"
 	"github.com/go-acme/lego/v5/providers/dns/regru"
 	"github.com/go-acme/lego/v5/providers/dns/rimuhosting"
-	"github.com/go-acme/lego/v5/providers/dns/route53"
 	"github.com/go-acme/lego/v5/providers/dns/safedns"
 	"github.com/go-acme/lego/v5/providers/dns/scaleway"
 	"github.com/go-acme/lego/v5/providers/dns/scannet"
 	"github.com/go-acme/lego/v5/providers/dns/selectel"
-	"github.com/go-acme/lego/v5/providers/dns/selectelv2"
 	"github.com/go-acme/lego/v5/providers/dns/selfhostde"
 	"github.com/go-acme/lego/v5/providers/dns/servercow"
 	"github.com/go-acme/lego/v5/providers/dns/shellrent"
@@ -187,7 +182,6 @@ import (
 	"github.com/go-acme/lego/v5/providers/dns/versio"
 	"github.com/go-acme/lego/v5/providers/dns/vinyldns"
 	"github.com/go-acme/lego/v5/providers/dns/virtualname"
-	"github.com/go-acme/lego/v5/providers/dns/vkcloud"
 	"github.com/go-acme/lego/v5/providers/dns/volcengine"
 	"github.com/go-acme/lego/v5/providers/dns/vscale"
 	"github.com/go-acme/lego/v5/providers/dns/vultr"
@@ -287,8 +281,6 @@ func light(name string) (challenge.Provider, error) {
 		return derak.NewDNSProvider()
 	case "desec":
 		return desec.NewDNSProvider()
-	case "designate":
-		return designate.NewDNSProvider()
 	case "digitalocean":
 		return digitalocean.NewDNSProvider()
 	case "dinahosting":
@@ -387,8 +379,6 @@ func light(name string) (challenge.Provider, error) {
 		return hurricane.NewDNSProvider()
 	case "hyperone":
 		return hyperone.NewDNSProvider()
-	case "infoblox":
-		return infoblox.NewDNSProvider()
 	case "infomaniak":
 		return infomaniak.NewDNSProvider()
 	case "internetbs":
@@ -419,8 +409,6 @@ func light(name string) (challenge.Provider, error) {
 		return liara.NewDNSProvider()
 	case "limacity":
 		return limacity.NewDNSProvider()
-	case "linode", "linodev4":
-		return linode.NewDNSProvider()
 	case "liquidweb":
 		return liquidweb.NewDNSProvider()
 	case "loopia":
@@ -519,8 +507,6 @@ func light(name string) (challenge.Provider, error) {
 		return regru.NewDNSProvider()
 	case "rimuhosting":
 		return rimuhosting.NewDNSProvider()
-	case "route53":
-		return route53.NewDNSProvider()
 	case "safedns":
 		return safedns.NewDNSProvider()
 	case "scaleway":
@@ -529,8 +515,6 @@ func light(name string) (challenge.Provider, error) {
 		return scannet.NewDNSProvider()
 	case "selectel":
 		return selectel.NewDNSProvider()
-	case "selectelv2":
-		return selectelv2.NewDNSProvider()
 	case "selfhostde":
 		return selfhostde.NewDNSProvider()
 	case "servercow":
@@ -575,8 +559,6 @@ func light(name string) (challenge.Provider, error) {
 		return vinyldns.NewDNSProvider()
 	case "virtualname":
 		return virtualname.NewDNSProvider()
-	case "vkcloud":
-		return vkcloud.NewDNSProvider()
 	case "volcengine":
 		return volcengine.NewDNSProvider()
 	case "vscale":
@@ -655,7 +637,6 @@ func lightNames() []string {
 		"ddnss",
 		"derak",
 		"desec",
-		"designate",
 		"digitalocean",
 		"dinahosting",
 		"directadmin",
@@ -705,7 +686,6 @@ func lightNames() []string {
 		"httpreq",
 		"hurricane",
 		"hyperone",
-		"infoblox",
 		"infomaniak",
 		"internetbs",
 		"inwx",
@@ -721,7 +701,6 @@ func lightNames() []string {
 		"leaseweb",
 		"liara",
 		"limacity",
-		"linode", "linodev4",
 		"liquidweb",
 		"loopia",
 		"luadns",
@@ -771,12 +750,10 @@ func lightNames() []string {
 		"rcodezero",
 		"regru",
 		"rimuhosting",
-		"route53",
 		"safedns",
 		"scaleway",
 		"scannet",
 		"selectel",
-		"selectelv2",
 		"selfhostde",
 		"servercow",
 		"shellrent",
@@ -799,7 +776,6 @@ func lightNames() []string {
 		"versio",
 		"vinyldns",
 		"virtualname",
-		"vkcloud",
 		"volcengine",
 		"vscale",
 		"vultr",

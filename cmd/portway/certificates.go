@@ -111,7 +111,7 @@ func (c certificates) names(t *route.Table) []certs.Name {
 	all := make([]certs.Name, len(t.Names()))
 	for i, n := range t.Names() {
 		all[i] = certs.Name{Name: n.Host, Wishes: certs.Wishes{
-			Issuer: n.TLS.Issuer, Challenge: n.TLS.Challenge, KeyType: n.TLS.KeyType, Profile: n.TLS.Profile,
+			Issuer: n.TLS.Issuer, Challenge: n.TLS.Challenge, KeyType: n.TLS.KeyType, Profile: n.TLS.Profile, Wildcard: n.TLS.Wildcard,
 			OnDemand: certs.OnDemand(n.TLS.OnDemand),
 		}}
 	}

@@ -59,10 +59,14 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
+	solver, err := r.dns(inv, logger) // likewise
+	if err != nil {
+		return err
+	}
 	if err := r.giveUpRoot(inv, c, logger); err != nil {
 		return err
 	}
-	wanted := r.certs(listeners, cas, logger)
+	wanted := r.certs(listeners, cas, solver, logger)
 	manager, err := certs.New(wanted)
 	if err != nil {
 		if wrong := (*certs.CAError)(nil); errors.As(err, &wrong) {
@@ -308,9 +312,9 @@ func (r *runCmd) giveUpRoot(inv *invocation, c *cli, logger *slog.Logger) error 
 }
 
 // certs is the policy for certificates. Challenges arrive where we listen.
-func (r *runCmd) certs(l *proxy.Listeners, cas []certs.CA, logger *slog.Logger) certs.Config {
+func (r *runCmd) certs(l *proxy.Listeners, cas []certs.CA, solver certs.DNSSolver, logger *slog.Logger) certs.Config {
 	cfg := certs.Config{
-		CAs: cas, Use: r.CA, KeyType: r.KeyType, ReuseKeys: r.ReuseKeys,
+		CAs: cas, DNS: solver, Use: r.CA, KeyType: r.KeyType, ReuseKeys: r.ReuseKeys,
 		Storage: r.Storage, Directory: r.ACMEDirectory, Roots: r.ACMERoots, Email: r.Email, Internal: r.InternalCA,
 		Limits:   r.ACMELimits.Limits,
 		Files:    folderOr(r.Certificates, defaultCerts),

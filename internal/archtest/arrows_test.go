@@ -55,7 +55,7 @@ var arrows = map[string][]string{
 	"internal/deps":       {},
 	"cmd/portway": {
 		"label", "route", "discovery", "geo",
-		"certs", "certs/budget", "certs/migrate", "certs/preflight",
+		"certs", "certs/budget", "certs/dns", "certs/migrate", "certs/preflight",
 		"proxy", "proxy/accesslog", "proxy/cache", "proxy/metrics", "proxy/observe", "proxy/tracing",
 		"admin", "admin/show",
 		"internal/atomicfile", "internal/service", "internal/trust",

@@ -101,10 +101,11 @@ func (s *Server) run(named string, zones map[string]string, others []*Server) (e
 	conf := fmt.Sprintf(`options {
 	directory %[1]q; pid-file none; session-keyfile %[2]q; lock-file none;
 	listen-on port %[3]d { 127.0.0.1; }; listen-on-v6 { none; };
-	recursion no; minimal-responses yes; notify no; allow-transfer { none; };
+	recursion yes; minimal-responses yes; notify no; allow-transfer { none; };
 	dnssec-validation no; empty-zones-enable no;
 };
 controls { };
+zone "." { type primary; file "root.zone"; };
 key %[4]q { algorithm hmac-sha256; secret %[5]q; };
 `, dir, filepath.Join(dir, "session.key"), port, s.KeyName, s.KeySecret)
 	var first string
@@ -119,6 +120,10 @@ key %[4]q { algorithm hmac-sha256; secret %[5]q; };
 			return err
 		}
 		conf += fmt.Sprintf("zone %q { type primary; file %q; update-policy { grant %q subdomain %s. TXT; }; };\n", name, name+".zone", s.KeyName, name)
+	}
+	// With a root of its own it asks nobody, but follows CNAMEs from zone to zone.
+	if err := os.WriteFile(filepath.Join(dir, "root.zone"), []byte("$TTL 5\n@ SOA ns1 admin 1 3600 600 86400 5\n@ NS ns1\nns1 A "+ip+"\n"), 0o644); err != nil {
+		return err
 	}
 	file := filepath.Join(dir, "named.conf")
 	if err := os.WriteFile(file, []byte(conf), 0o644); err != nil {

@@ -30,6 +30,9 @@ type Options struct {
 	HTTPPort, TLSPort int
 	// Address is what every name resolves to unless SetA says otherwise; empty: 127.0.0.1.
 	Address string
+	// DNS is the server (host:port) that Pebble resolves by; empty: one of its own, to
+	// which Address and SetA belong.
+	DNS string
 	// Validity of certificates, in whole seconds; 0: 90 days.
 	Validity time.Duration
 	// BadNonces is the share of good nonces that are refused, in percent.
@@ -85,7 +88,10 @@ func Start(t testing.TB, opts Options) *Pebble {
 		Timeout:   10 * time.Second,
 		Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: pool}, DisableKeepAlives: true},
 	}
-	p.dns = startDNS(t, opts.Address)
+	if opts.DNS == "" {
+		p.dns = startDNS(t, opts.Address)
+		p.opts.DNS = p.dns.addr
+	}
 	retry(t, func() error {
 		p.listen, p.manage = freeAddress(t, opts.Bind), freeAddress(t, opts.Bind)
 		return p.up()
@@ -127,7 +133,7 @@ func (p *Pebble) up() error {
 		begin = startYielding
 	}
 	p.proc = begin(p.t, "pebble", earlier,
-		[]string{"-config", file, "-dnsserver", p.dns.addr},
+		[]string{"-config", file, "-dnsserver", p.opts.DNS},
 		p.sleep(),
 		"PEBBLE_AUTHZREUSE=0",
 		"PEBBLE_ALTERNATE_ROOTS="+strconv.Itoa(p.opts.AlternateRoots),
