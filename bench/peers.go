@@ -221,6 +221,12 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 		_ = p.log.Close()
 		return nil, err
 	}
+	if p.full && !o.short {
+		if err := p.settle(ctx); err != nil {
+			p.stop()
+			return nil, err
+		}
+	}
 	p.idleRSS = memory(p.cmd.Process.Pid, "VmRSS")
 	return p, nil
 }
