@@ -151,3 +151,21 @@ func TestStatusCountsWhatTheProcessTakes(t *testing.T) { // not parallel: it mea
 	}
 	runtime.KeepAlive(memory)
 }
+
+// bound is a binder, as routes have them.
+type bound struct{ Text string }
+
+func (b *bound) Labels(s *label.Set) { s.String(&b.Text, "text", "default", "Some text.") }
+
+// What routes are configured with is not touched by who only looks at it.
+func TestTableIsOnlyLookedAt(t *testing.T) {
+	t.Parallel()
+	b := &bound{Text: "given"}
+	s := admin.New(admin.Config{})
+	s.SetTable(route.NewTable([]*route.Route{{ID: "1", Hosts: []string{"a.test"}, Path: "/", Middleware: []label.Binder{b}}}, nil))
+	get(s, "/v1/status")
+	get(s, "/v1/routes")
+	if b.Text != "given" {
+		t.Errorf("the option became %q", b.Text)
+	}
+}

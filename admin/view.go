@@ -2,6 +2,7 @@ package admin
 
 import (
 	"cmp"
+	"reflect"
 	"slices"
 	"strings"
 
@@ -30,7 +31,7 @@ func newView(t *route.Table) *view {
 		v.byID[r.ID] = r
 		if v.order == nil && len(r.Middleware) > 0 { // all routes have the same
 			v.order = make(map[string]int)
-			for i, o := range label.Describe(r.Middleware...).Options() {
+			for i, o := range label.Describe(blank(r.Middleware)...).Options() {
 				v.order[o.Name] = i + 1
 			}
 		}
@@ -47,6 +48,16 @@ func newView(t *route.Table) *view {
 		}
 	}
 	return v
+}
+
+// blank makes new binders of the same kinds. To describe those of a route would set
+// their fields to defaults, while the proxy reads them.
+func blank(binders []label.Binder) []label.Binder {
+	all := make([]label.Binder, len(binders))
+	for i, b := range binders {
+		all[i] = reflect.New(reflect.TypeOf(b).Elem()).Interface().(label.Binder)
+	}
+	return all
 }
 
 // withoutLine takes the line off the source of a Problem with a file.

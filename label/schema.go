@@ -12,7 +12,7 @@ type Schema struct {
 	options []Option
 }
 
-// Describe lists the options of binders. It panics if two bind the same option, or
+// Describe lists the options of binders, whose fields it sets to defaults. It panics if two bind the same option, or
 // if one needs an option that none binds.
 func Describe(binders ...Binder) *Schema {
 	s := &Set{}
