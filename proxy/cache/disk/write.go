@@ -71,7 +71,7 @@ func (s *Store) Add(a *Addition, e *Entry, only bool) bool {
 		}
 	}
 	e.job.replaces = hidden
-	n := int64(len(a.Meta)) + e.size
+	n := e.job.waits()
 	if s.closed || !well || !large && (s.queued+n > maxQueue || e.size > Small) || len(a.Meta) > Small {
 		e.gone.Store(true)
 		j := job{erase: hidden}
@@ -137,6 +137,10 @@ func (s *Store) do(j *job) {
 	}
 }
 
+// waits is about how much memory a small record takes while it waits, with what its
+// owner has of it.
+func (a *addition) waits() int64 { return int64(len(a.meta)) + a.entry.size + 1<<10 }
+
 // add writes a record.
 func (s *Store) add(a *addition) {
 	e := a.entry
@@ -144,7 +148,7 @@ func (s *Store) add(a *addition) {
 		defer func() {
 			s.mu.Lock()
 			defer s.mu.Unlock()
-			s.queued -= int64(len(a.meta)) + e.size
+			s.queued -= a.waits()
 		}()
 	}
 	err := s.append(a)
