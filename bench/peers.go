@@ -28,6 +28,7 @@ type peer struct {
 	http3   bool
 	bulk    bool  // measured only where large bodies are
 	full    bool  // with 1,000 routes and eight middleware; measured only beside the bare one
+	watched bool  // with metrics, access log and traces; measured only beside one without
 	bare    *peer // Portway without those, beside one with
 	cache   bool  // has one
 	idleRSS int64
@@ -48,12 +49,17 @@ type recipe struct {
 	http3   bool
 	bulk    bool
 	full    bool
+	watched bool
+	beside  string // the peer that it is compared with
 	cache   bool
 	missing string // how to get it
 }
 
 // beforePeer is Portway as it was, to see what a change has brought.
 const beforePeer = "portway-before"
+
+// unwatchedPeer is Portway that counts nothing, beside one that does.
+const unwatchedPeer = "portway-unwatched"
 
 var portwayArgs = []string{
 	"run", "--http={{.Plain}}", "--https={{.Addr}}", "--docker=off", "--storage={{.Dir}}/data",
@@ -75,7 +81,16 @@ var recipes = []recipe{
 	},
 	{
 		name: "portway-full", binary: "portway", version: []string{"version"}, config: "full-routes.yaml",
-		args: portwayArgs, full: true, missing: "make build",
+		args: portwayArgs, full: true, beside: "portway", missing: "make build",
+	},
+	{
+		name: unwatchedPeer, binary: "portway", version: []string{"version"}, config: "portway-routes.yaml",
+		args: append(slices.Clip(portwayArgs), "--metrics=off"), watched: true, missing: "make build",
+	},
+	{
+		name: "portway-watched", binary: "portway", version: []string{"version"}, config: "portway-routes.yaml",
+		args:    append(slices.Clip(portwayArgs), "--access-log={{.Dir}}/access.log", "--traces=http://{{.Origin}}", "--trace-sample=1%"),
+		watched: true, beside: unwatchedPeer, missing: "make build",
 	},
 	{
 		name: "nginx-large", binary: "nginx", version: []string{"-v"}, config: "nginx.conf",
@@ -116,7 +131,7 @@ func startPeers(ctx context.Context, env *environment, o options) (peers []*peer
 			}
 			return nil, nil, fmt.Errorf("start %s: %w", r.name, err)
 		default:
-			if i := slices.IndexFunc(peers, func(p *peer) bool { return p.name == "portway" }); p.full && i >= 0 {
+			if i := slices.IndexFunc(peers, func(p *peer) bool { return p.name == r.beside }); i >= 0 {
 				p.bare = peers[i]
 			}
 			fmt.Fprintf(os.Stderr, "started %-12s %s\n", p.name, p.version)
@@ -154,7 +169,7 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 	if err != nil {
 		return nil, err
 	}
-	p := &peer{name: r.name, http3: r.http3, bulk: r.bulk, full: r.full, cache: r.cache}
+	p := &peer{name: r.name, http3: r.http3, bulk: r.bulk, full: r.full, watched: r.watched, cache: r.cache}
 	if p.addr, err = freeAddr(); err != nil {
 		return nil, err
 	}

@@ -39,7 +39,9 @@ type scenario struct {
 	h3   bool
 	full bool // also measured with 1,000 routes and eight middleware
 	only bool // and only there
-	busy bool // what memory is measured by, if it is the first
+	// watched is measured with metrics, access log and traces, beside Portway without.
+	watched bool
+	busy    bool // what memory is measured by, if it is the first
 	// cache says that peers answer from their caches; those that have none are left out.
 	cache bool
 	// fresh restarts the peer before each run: memory of earlier loads would hide what is gained.
@@ -89,7 +91,7 @@ func (s scenario) digits() int {
 }
 
 func (s scenario) supports(p *peer) bool {
-	return (!s.h3 || p.http3) && (!p.bulk || s.bulk) && (!p.full || s.full) && (!s.only || p.full) && (!s.cache || p.cache)
+	return (!s.h3 || p.http3) && (!p.bulk || s.bulk) && (!p.full || s.full) && (!s.only || p.full) && p.watched == s.watched && (!s.watched || p.bare != nil) && (!s.cache || p.cache)
 }
 
 func workers() int { return runtime.NumCPU() }
@@ -128,6 +130,14 @@ var scenarios = []scenario{
 	{
 		name: "h2-full", doc: "HTTP/2 GET, 1,000 routes and eight middleware against one route and none, in turns of 100 ms, 8 connections x 16 streams",
 		unit: perBare, full: true, only: true, run: besideBare(askers2),
+	},
+	{
+		name: "h1-watched", doc: "HTTP/1.1 GET with metrics, an access log in a file and 1 % of the requests traced, against none of them, in turns of 100 ms, 64 connections",
+		unit: perBare, watched: true, run: besideBare(askers1),
+	},
+	{
+		name: "h2-watched", doc: "HTTP/2 GET with metrics, an access log in a file and 1 % of the requests traced, against none of them, in turns of 100 ms, 8 connections x 16 streams",
+		unit: perBare, watched: true, run: besideBare(askers2),
 	},
 	{name: "h3-get", doc: "HTTP/3 GET, 1 KiB, 8 connections x 16 streams", h3: true, run: http3Gets},
 }

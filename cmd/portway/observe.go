@@ -26,22 +26,26 @@ const (
 	spansLostHelp  = "Spans that the collector did not take."
 )
 
-// watchers are what watches the proxy: metrics always, an access log and traces if
-// they are asked for.
+// watchers are what watches the proxy: metrics unless they are off, an access log and
+// traces if they are asked for.
 type watchers struct {
 	registry  *prometheus.Registry
-	metrics   *metrics.Metrics
-	listeners []net.Listener // for metrics
-	log       *accesslog.Log // nil: none
+	metrics   *metrics.Metrics // nil: off
+	listeners []net.Listener   // for metrics
+	log       *accesslog.Log   // nil: none
 	tracer    *tracing.Tracer
 	logger    *slog.Logger
 }
 
 // watch opens what the settings ask for.
 func (r *runCmd) watch(inv *invocation, logger *slog.Logger) (w *watchers, err error) {
-	w = &watchers{registry: prometheus.NewRegistry(), metrics: metrics.New(), logger: logger}
-	w.registry.MustRegister(w.metrics, collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, address := range r.Metrics {
+	w = &watchers{registry: prometheus.NewRegistry(), logger: logger}
+	if !r.Metrics.off {
+		w.metrics = metrics.New()
+		w.registry.MustRegister(w.metrics)
+	}
+	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	for _, address := range r.Metrics.addresses {
 		l, err := net.Listen("tcp", address)
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("metrics"), err), w.close())
@@ -90,20 +94,29 @@ func counter(name, help string, read func() uint64) prometheus.Collector {
 	return prometheus.NewCounterFunc(prometheus.CounterOpts{Name: "portway_" + name, Help: help}, func() float64 { return float64(read()) })
 }
 
-// observer is what the proxy tells.
+// observer is what the proxy tells; nil: nobody wants to know.
 func (w *watchers) observer() observe.Observer {
-	all := observe.All{w.metrics}
+	var all observe.All
+	if w.metrics != nil {
+		all = append(all, w.metrics)
+	}
 	if w.log != nil {
 		all = append(all, w.log)
 	}
 	if w.tracer != nil {
 		all = append(all, w.tracer)
 	}
+	if all == nil {
+		return nil
+	}
 	return all
 }
 
 // setTable drops what was counted for routes and replicas that are gone.
 func (w *watchers) setTable(t *route.Table) {
+	if w.metrics == nil {
+		return
+	}
 	routes := make(map[string][]string)
 	for _, r := range t.Routes() {
 		names := routes[r.Name]
@@ -115,8 +128,11 @@ func (w *watchers) setTable(t *route.Table) {
 	w.metrics.SetRoutes(routes)
 }
 
-// handler answers with all metrics.
+// handler answers with all metrics; nil: there are none.
 func (w *watchers) handler() http.Handler {
+	if w.metrics == nil {
+		return nil
+	}
 	return promhttp.HandlerFor(w.registry, promhttp.HandlerOpts{EnableOpenMetrics: true, ErrorLog: slog.NewLogLogger(w.logger.Handler(), slog.LevelWarn)})
 }
 
@@ -137,7 +153,9 @@ func (w *watchers) run(ctx context.Context) error {
 		g.Go(func() error { return w.tracer.Run(ctx) })
 	}
 	mux := http.NewServeMux()
-	mux.Handle("GET /metrics", w.handler())
+	if h := w.handler(); h != nil {
+		mux.Handle("GET /metrics", h)
+	}
 	for _, l := range w.listeners {
 		w.logger.Info("serving metrics", "address", l.Addr().String())
 		g.Go(func() error { return serveControl(ctx, l, mux, w.logger) })

@@ -92,7 +92,7 @@ type runCmd struct {
 	OwnerPages bool      `name:"owner-pages" group:"admin" default:"true" help:"Error pages tell clients on this machine itself (loopback, and not through a tunnel or another proxy) why, and what to type to learn more. Nobody else is told. Default: true."`
 	AdminToken secret    `group:"admin" placeholder:"TOKEN" help:"Token that --admin asks for, as Authorization: Bearer TOKEN; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none."`
 
-	Metrics         addresses `group:"watch" placeholder:"ADDRESS,..." default:"off" help:"Where metrics for Prometheus are served, at /metrics, to whoever can connect: they tell names of routes and hosts. Off for none; the control socket has them in any case. Default: off."`
+	Metrics         metricsAt `group:"watch" placeholder:"ADDRESS,..." default:"control" help:"Where metrics for Prometheus are served, at /metrics, to whoever can connect: they tell names of routes and hosts. The control socket has them too; with the word control only that one; with off nothing is counted. Default: control."`
 	AccessLog       string    `group:"watch" placeholder:"FILE" help:"File that gets a line for each request, or stdout or stderr. SIGUSR1 opens it anew. Default: none."`
 	AccessLogFormat string    `group:"watch" placeholder:"FORMAT" enum:"json,logfmt,common,combined" default:"json" help:"How its lines look: json, logfmt, common or combined. Default: json."`
 	AccessLogFields []string  `group:"watch" placeholder:"FIELD,..." help:"What lines of json and logfmt have: ${access_fields}, and header:Name for fields of requests. Default: ${access_default}."`

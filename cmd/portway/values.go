@@ -52,6 +52,23 @@ func (a *addresses) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// metricsAt is where metrics are served besides the control socket, if they are counted.
+type metricsAt struct {
+	off       bool
+	addresses addresses
+}
+
+var _ encoding.TextUnmarshaler = (*metricsAt)(nil)
+
+// UnmarshalText takes what addresses do, and "control".
+func (m *metricsAt) UnmarshalText(text []byte) error {
+	*m = metricsAt{off: string(text) == off}
+	if string(text) == "control" {
+		return nil
+	}
+	return m.addresses.UnmarshalText(text)
+}
+
 // port is a TCP port; 0 leaves the choice to others.
 type port int
 

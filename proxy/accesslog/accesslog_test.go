@@ -300,3 +300,19 @@ func TestAllocations(t *testing.T) {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }
+
+func BenchmarkEnd(b *testing.B) {
+	l, err := New(Config{Path: os.DevNull, Format: JSON, Sample: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	e := request(func(e *observe.Event) {
+		e.Exchange.Request.Fields.SetString("user-agent", "Mozilla/5.0 (X11)")
+		e.Exchange.Request.Path = []byte("/index.html")
+	})
+	b.ReportAllocs()
+	for b.Loop() {
+		l.sink.waiting = l.sink.waiting[:0]
+		l.End(e)
+	}
+}

@@ -188,3 +188,14 @@ func TestDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }
+
+func BenchmarkRequest(b *testing.B) {
+	m := New()
+	m.SetRoutes(map[string][]string{"blog": {"blog-1"}})
+	e := request("GET", "blog", "blog-1", 200)
+	b.ReportAllocs()
+	for b.Loop() {
+		m.Begin(e.Exchange)
+		m.End(e)
+	}
+}

@@ -207,3 +207,16 @@ func TestUnsampledDoesNotAllocate(t *testing.T) {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }
+
+func BenchmarkUnsampled(b *testing.B) {
+	tr, err := New(Config{Endpoint: "http://127.0.0.1:1", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		b.Fatal(err)
+	}
+	ex := request("")
+	b.ReportAllocs()
+	for b.Loop() {
+		tr.Begin(ex)
+		tr.End(observe.Event{Exchange: ex})
+	}
+}
