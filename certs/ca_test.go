@@ -13,6 +13,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"github.com/mholt/acmez/v3/acme"
 )
 
 func TestResolve(t *testing.T) {
@@ -121,6 +123,20 @@ func TestDue(t *testing.T) {
 		c := &stored{Certificate: certificateFor(start, life)}
 		if got := c.due().Sub(start); got != want {
 			t.Errorf("with a life of %v: due after %v, want %v", life, got, want)
+		}
+	}
+	// What the CA suggests counts (RFC 9773), but no certificate expires by it, and
+	// none is renewed all the time.
+	day := 24 * time.Hour
+	for suggested, want := range map[time.Duration]time.Duration{
+		10 * day: 10 * day, 80 * day: 80 * day, -day: 2 * time.Hour, 0: 2 * time.Hour, 100 * day: ninetyDays * 19 / 20,
+	} {
+		c := &stored{Certificate: certificateFor(start, ninetyDays)}
+		info := acme.RenewalInfo{SelectedTime: start.Add(suggested)}
+		info.SuggestedWindow.Start, info.SuggestedWindow.End = start.Add(suggested-time.Hour), start.Add(suggested+time.Hour)
+		c.meta.IssuerData.RenewalInfo = &info
+		if got := c.due().Sub(start); got != want {
+			t.Errorf("suggested after %v: due after %v, want %v", suggested, got, want)
 		}
 	}
 }
