@@ -6,6 +6,8 @@ package dns
 
 import (
 	"github.com/go-acme/lego/v5/challenge"
+	"github.com/go-acme/lego/v5/providers/dns/azuredns"
+	"github.com/go-acme/lego/v5/providers/dns/baiducloud"
 	"github.com/go-acme/lego/v5/providers/dns/designate"
 	"github.com/go-acme/lego/v5/providers/dns/exoscale"
 	"github.com/go-acme/lego/v5/providers/dns/gcloud"
@@ -17,11 +19,17 @@ import (
 	"github.com/go-acme/lego/v5/providers/dns/route53"
 	"github.com/go-acme/lego/v5/providers/dns/selectelv2"
 	"github.com/go-acme/lego/v5/providers/dns/vkcloud"
+	"github.com/go-acme/lego/v5/providers/dns/volcengine"
+	"github.com/go-acme/lego/v5/providers/dns/vultr"
 )
 
 // heavy makes a provider that only builds with the tag portway_all_dns have. It returns nil and no error for others.
 func heavy(name string) (challenge.Provider, error) {
 	switch name {
+	case "azuredns":
+		return azuredns.NewDNSProvider()
+	case "baiducloud":
+		return baiducloud.NewDNSProvider()
 	case "designate":
 		return designate.NewDNSProvider()
 	case "exoscale":
@@ -44,6 +52,10 @@ func heavy(name string) (challenge.Provider, error) {
 		return selectelv2.NewDNSProvider()
 	case "vkcloud":
 		return vkcloud.NewDNSProvider()
+	case "volcengine":
+		return volcengine.NewDNSProvider()
+	case "vultr":
+		return vultr.NewDNSProvider()
 	}
 	return nil, nil
 }
@@ -51,6 +63,8 @@ func heavy(name string) (challenge.Provider, error) {
 // heavyNames are the names that heavy knows.
 func heavyNames() []string {
 	return []string{
+		"azuredns",
+		"baiducloud",
 		"designate",
 		"exoscale",
 		"gcloud",
@@ -62,5 +76,7 @@ func heavyNames() []string {
 		"route53",
 		"selectelv2",
 		"vkcloud",
+		"volcengine",
+		"vultr",
 	}
 }

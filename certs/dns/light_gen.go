@@ -15,8 +15,6 @@ import (
 	"github.com/go-acme/lego/v5/providers/dns/auroradns"
 	"github.com/go-acme/lego/v5/providers/dns/autodns"
 	"github.com/go-acme/lego/v5/providers/dns/axelname"
-	"github.com/go-acme/lego/v5/providers/dns/azuredns"
-	"github.com/go-acme/lego/v5/providers/dns/baiducloud"
 	"github.com/go-acme/lego/v5/providers/dns/beget"
 	"github.com/go-acme/lego/v5/providers/dns/binarylane"
 	"github.com/go-acme/lego/v5/providers/dns/bindman"
@@ -182,9 +180,7 @@ import (
 	"github.com/go-acme/lego/v5/providers/dns/versio"
 	"github.com/go-acme/lego/v5/providers/dns/vinyldns"
 	"github.com/go-acme/lego/v5/providers/dns/virtualname"
-	"github.com/go-acme/lego/v5/providers/dns/volcengine"
 	"github.com/go-acme/lego/v5/providers/dns/vscale"
-	"github.com/go-acme/lego/v5/providers/dns/vultr"
 	"github.com/go-acme/lego/v5/providers/dns/wannafind"
 	"github.com/go-acme/lego/v5/providers/dns/webnamesca"
 	"github.com/go-acme/lego/v5/providers/dns/webnamesru"
@@ -225,10 +221,6 @@ func light(name string) (challenge.Provider, error) {
 		return autodns.NewDNSProvider()
 	case "axelname":
 		return axelname.NewDNSProvider()
-	case "azuredns":
-		return azuredns.NewDNSProvider()
-	case "baiducloud":
-		return baiducloud.NewDNSProvider()
 	case "beget":
 		return beget.NewDNSProvider()
 	case "binarylane":
@@ -559,12 +551,8 @@ func light(name string) (challenge.Provider, error) {
 		return vinyldns.NewDNSProvider()
 	case "virtualname":
 		return virtualname.NewDNSProvider()
-	case "volcengine":
-		return volcengine.NewDNSProvider()
 	case "vscale":
 		return vscale.NewDNSProvider()
-	case "vultr":
-		return vultr.NewDNSProvider()
 	case "wannafind":
 		return wannafind.NewDNSProvider()
 	case "webnamesca":
@@ -609,8 +597,6 @@ func lightNames() []string {
 		"auroradns",
 		"autodns",
 		"axelname",
-		"azuredns",
-		"baiducloud",
 		"beget",
 		"binarylane",
 		"bindman",
@@ -776,9 +762,7 @@ func lightNames() []string {
 		"versio",
 		"vinyldns",
 		"virtualname",
-		"volcengine",
 		"vscale",
-		"vultr",
 		"wannafind",
 		"webnamesca",
 		"webnamesru", "webnames",

@@ -39,7 +39,7 @@ func TestCommonProvidersAreInEveryBuild(t *testing.T) {
 	}
 	for _, name := range []string{
 		"cloudflare", "hetzner", "digitalocean", "ovh", "gandiv5", "namecheap", "porkbun", "desec", "duckdns", "godaddy", "ionos", "inwx", "netcup",
-		"azuredns", "vultr", "scaleway", "rfc2136", "acme-dns", "exec", "httpreq",
+		"scaleway", "rfc2136", "acme-dns", "exec", "httpreq",
 	} {
 		if !strings.Contains(string(files[lightFile]), `"`+name+`"`) {
 			t.Errorf("%s is not in every build", name)
