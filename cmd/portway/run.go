@@ -324,7 +324,7 @@ func (r *runCmd) certs(l *proxy.Listeners, cas []certs.CA, solver certs.DNSSolve
 		cfg.Use = []string{"letsencrypt-staging"}
 	}
 	if r.Preflight != off {
-		cfg.Preflight, cfg.PreflightAll = preflight.New(nil), r.Preflight == "on"
+		cfg.Preflight, cfg.PreflightAll = preflight.New(r.DNSResolvers), r.Preflight == "on"
 		if cfg.HTTPPort < 0 {
 			cfg.ReachPort = -1
 		}
