@@ -59,9 +59,18 @@ type invocation struct {
 	environ []string
 }
 
-// parse reads flags, environment and settings file, in this order of
-// precedence.
+// parse reads a command line, and looks at the settings of "run" as a whole.
 func parse(args, environ []string) (*invocation, error) {
+	inv, err := parseSettings(args, environ)
+	if err == nil && inv.ctx.Command() == "run" {
+		err = errors.Join(inv.sources.unknown(inv.ctx.Model), inv.cli.Run.check(inv))
+	}
+	return inv, err
+}
+
+// parseSettings reads flags, environment and settings file, in this order of
+// precedence.
+func parseSettings(args, environ []string) (*invocation, error) {
 	inv := &invocation{cli: &cli{}, args: args, environ: environ, sources: newSources(environ)}
 	parser, err := kong.New(inv.cli,
 		kong.Name("portway"),
@@ -75,11 +84,5 @@ func parse(args, environ []string) (*invocation, error) {
 		return nil, err
 	}
 	inv.ctx, err = parser.Parse(args)
-	if err != nil {
-		return nil, err
-	}
-	if inv.ctx.Command() == "run" {
-		err = errors.Join(inv.sources.unknown(inv.ctx.Model), inv.cli.Run.check(inv))
-	}
 	return inv, err
 }
