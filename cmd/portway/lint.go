@@ -17,8 +17,8 @@ import (
 // lintCmd is "portway lint".
 type lintCmd struct {
 	Paths   []string `arg:"" optional:"" name:"compose.yaml" help:"Compose files, or folders with one. Files of one folder are one project, later ones overriding. Default: this folder."`
-	Profile []string `placeholder:"NAME,..." help:"Look only at services of these profiles, and those without. Default: all."`
-	Network []string `placeholder:"NAME,..." help:"Networks that Portway is on, where none of the files has its service."`
+	Profile []string `placeholder:"NAME" help:"Look only at services of these profiles, and those without. Default: all."`
+	Network []string `placeholder:"NAME" help:"Networks that Portway is on, where none of the files has its service."`
 	Static  string   `placeholder:"FOLDER" help:"Folder of static route files, where the service of Portway does not mount one."`
 	Format  string   `placeholder:"FORMAT" enum:"text,json,sarif" default:"text" help:"text, json, or sarif for code hosts. Default: text."`
 }
