@@ -83,3 +83,12 @@ func oneLine(err error) string {
 	}
 	return text
 }
+
+// Trouble says, for people, why a call to an engine failed, and what to do.
+func Trouble(e Engine, err error) label.Problem {
+	host := "at an unknown address"
+	if d, ok := e.(interface{ DaemonHost() string }); ok {
+		host = d.DaemonHost()
+	}
+	return engineTrouble(host, err)
+}

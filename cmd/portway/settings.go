@@ -30,6 +30,7 @@ type cli struct {
 	Run         runCmd         `cmd:"" default:"withargs" help:"Serve (the default command)."`
 	Explain     explainCmd     `cmd:"" help:"Tell which way a request goes, or why a container is served or not: exit status 0 if it is, 1 if not, 2 if nobody can tell."`
 	Lint        lintCmd        `cmd:"" help:"Look for mistakes in compose files, without an engine: exit status 0 if there are none, 1 if there are, 2 if nothing could be looked at."`
+	Doctor      doctorCmd      `cmd:"" help:"Look at this machine for what keeps Portway from working: exit status 0 if nothing does, 1 if something does, 2 if the settings cannot be used."`
 	Ps          psCmd          `cmd:"" help:"List the containers and static files that Portway sees, served or not."`
 	Routes      routesCmd      `cmd:"" help:"List what is served."`
 	Logs        logsCmd        `cmd:"" help:"Show the log of the running Portway."`

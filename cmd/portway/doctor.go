@@ -1,0 +1,89 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"os"
+
+	"portway/discovery"
+	"portway/doctor"
+)
+
+// letsEncrypt is asked when no other directory is set.
+const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
+
+// doctorCmd is "portway doctor".
+type doctorCmd struct {
+	JSON bool `name:"json" help:"Print JSON."`
+}
+
+// Run looks at the machine by the settings of the environment and the settings file. The
+// exit status is 0 if nothing is bad, 1 if something is, 2 if settings cannot be used.
+func (x doctorCmd) Run(inv *invocation, c *cli) error {
+	var args []string
+	if c.Config != "" {
+		args = []string{"--config=" + c.Config}
+	}
+	run, err := parseSettings(args, inv.environ)
+	if err != nil {
+		return exit{2, err}
+	}
+	report := examine(run, c)
+	if x.JSON {
+		err = report.WriteJSON(os.Stdout)
+	} else {
+		err = report.WriteText(os.Stdout)
+	}
+	if err == nil && !report.Healthy() {
+		err = exit{status: 1}
+	}
+	return err
+}
+
+// examine begins with what needs root, and goes on as the user that serves.
+func examine(run *invocation, c *cli) doctor.Report {
+	ctx, r := context.Background(), &run.cli.Run
+	engine, err := r.dial(run)
+	var report doctor.Report
+	switch {
+	case err != nil:
+		report = append(report, doctor.Finding{Status: doctor.Bad, About: "engine", What: err.Error()})
+	case engine != discovery.Engine(nil):
+		report = append(report, doctor.Engine(ctx, engine)...)
+	}
+	_, _, err = ask(c.Control, "/v1/status")
+	ours := err == nil
+	for _, address := range r.HTTP {
+		report = append(report, doctor.Port(ctx, "tcp", address, ours))
+	}
+	for _, address := range r.HTTPS {
+		report = append(report, doctor.Port(ctx, "tcp", address, ours))
+		if r.HTTP3 {
+			report = append(report, doctor.Port(ctx, "udp", address, ours))
+		}
+	}
+	if err := c.becomeUser(); err != nil {
+		report = append(report, doctor.Finding{Status: doctor.Bad, About: "user", What: err.Error()})
+	}
+	report = append(report, doctor.Storage(r.Storage), doctor.OpenFiles())
+	if r.HTTP3 && len(r.HTTPS) > 0 {
+		report = append(report, doctor.UDPBuffer())
+	}
+	if r.InternalCA || len(r.CA) > 0 || r.ACMEStaging {
+		return report // certificates of others come when names need them: portway certs tells
+	}
+	return append(report, doctor.CA(ctx, cmp.Or(r.ACMEDirectory, letsEncrypt), r.roots())...)
+}
+
+// roots is whom to trust as the CA's server; nil for the system's.
+func (r *runCmd) roots() *tls.Config {
+	pem, err := os.ReadFile(r.ACMERoots)
+	if err != nil {
+		return nil
+	}
+	pool := x509.NewCertPool()
+	pool.AppendCertsFromPEM(pem)
+	return &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS12}
+}
