@@ -1,6 +1,7 @@
 package main
 
 import (
+	"compress/gzip"
 	"fmt"
 	"io"
 	"net/http"
@@ -24,7 +25,12 @@ func TestWatching(t *testing.T) {
 	t.Cleanup(origin.Close)
 	spans := make(chan string, 10)
 	collector := httptest.NewServer(http.HandlerFunc(func(_ http.ResponseWriter, r *http.Request) {
-		body, _ := io.ReadAll(r.Body)
+		z, err := gzip.NewReader(r.Body)
+		if err != nil {
+			t.Error(err)
+			return
+		}
+		body, _ := io.ReadAll(z)
 		spans <- r.URL.Path + " " + string(body)
 	}))
 	t.Cleanup(collector.Close)

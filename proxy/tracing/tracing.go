@@ -14,12 +14,13 @@ import (
 	"math"
 	"math/rand/v2"
 	"net/url"
+	"os"
 	"sync/atomic"
 	"time"
 
 	"go.opentelemetry.io/otel/attribute"
 	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace/otlptracehttp"
+	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/resource"
 	sdk "go.opentelemetry.io/otel/sdk/trace"
 	"go.opentelemetry.io/otel/trace"
@@ -60,9 +61,13 @@ func New(cfg Config) (*Tracer, error) {
 	if to.Path == "" || to.Path == "/" {
 		to.Path = "/v1/traces"
 	}
-	client, err := otlptracehttp.New(ctx, otlptracehttp.WithEndpointURL(to.String()))
+	fields, err := headers(os.Getenv("OTEL_EXPORTER_OTLP_HEADERS"))
 	if err != nil {
-		return nil, fmt.Errorf("traces cannot be sent to %q: %w", cfg.Endpoint, err)
+		return nil, err
+	}
+	client, err := otlptrace.New(ctx, &sender{to: to.String(), headers: fields})
+	if err != nil {
+		return nil, err
 	}
 	about, err := resource.New(ctx, resource.WithFromEnv(), resource.WithTelemetrySDK(), resource.WithHost(),
 		resource.WithAttributes(attribute.String("service.name", "portway"), attribute.String("service.version", cfg.Version)))

@@ -2,6 +2,7 @@ package tracing
 
 import (
 	"bytes"
+	"compress/gzip"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -32,7 +33,12 @@ type receiver struct {
 }
 
 func (c *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	body, err := io.ReadAll(r.Body)
+	z, err := gzip.NewReader(r.Body)
+	if err != nil || r.Header.Get("Content-Type") != "application/x-protobuf" {
+		w.WriteHeader(http.StatusUnsupportedMediaType)
+		return
+	}
+	body, err := io.ReadAll(z)
 	var request collector.ExportTraceServiceRequest
 	if err != nil || r.URL.Path != "/v1/traces" || proto.Unmarshal(body, &request) != nil {
 		w.WriteHeader(http.StatusBadRequest)
@@ -181,6 +187,19 @@ func TestWrongEndpoint(t *testing.T) {
 	for _, endpoint := range []string{"", "collector:4318", "ftp://collector", "http://[::1"} {
 		if _, err := New(Config{Endpoint: endpoint, Logger: slog.New(slog.DiscardHandler)}); err == nil {
 			t.Errorf("%q is taken", endpoint)
+		}
+	}
+}
+
+func TestHeaders(t *testing.T) {
+	t.Parallel()
+	got, err := headers("api-key=a%20b, x-scope = me ,")
+	if err != nil || got.Get("Api-Key") != "a b" || got.Get("X-Scope") != "me" || len(got) != 2 {
+		t.Errorf("%v, %v", got, err)
+	}
+	for _, wrong := range []string{"secret", "=secret", "a=%zz"} {
+		if _, err := headers(wrong); err == nil || strings.Contains(err.Error(), "secret") {
+			t.Errorf("%q: %v", wrong, err)
 		}
 	}
 }
