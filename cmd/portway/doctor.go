@@ -6,7 +6,9 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"os"
+	"time"
 
+	"portway/admin"
 	"portway/discovery"
 	"portway/doctor"
 )
@@ -53,8 +55,9 @@ func examine(run *invocation, c *cli) doctor.Report {
 	case engine != discovery.Engine(nil):
 		report = append(report, doctor.Engine(ctx, engine)...)
 	}
-	_, _, err = ask(c.Control, "/v1/status")
-	ours := err == nil
+	var certificates []admin.CertificateDetails
+	ours := askJSON(c.Control, certificatesPath, &certificates) == nil
+	report = append(report, namesIn(certificates)...)
 	for _, address := range r.HTTP {
 		report = append(report, doctor.Port(ctx, "tcp", address, ours))
 	}
@@ -75,6 +78,25 @@ func examine(run *invocation, c *cli) doctor.Report {
 		return report // certificates of others come when names need them: portway certs tells
 	}
 	return append(report, doctor.CA(ctx, cmp.Or(r.ACMEDirectory, letsEncrypt), r.roots())...)
+}
+
+// namesIn tells about names that lack a certificate, with what was found about their DNS,
+// CAA records and ports before it was ordered.
+func namesIn(certificates []admin.CertificateDetails) (report doctor.Report) {
+	for _, x := range certificates {
+		f := doctor.Finding{Status: doctor.Bad, About: "certificate of " + x.Name, What: x.LastError, Why: "browsers do not get in"}
+		switch {
+		case x.LastError == "":
+			continue
+		case x.State == "valid":
+			f.Status, f.Why = doctor.Warning, "it cannot be renewed"
+		}
+		if x.NextTry != nil {
+			f.Fix = "the next try is at " + x.NextTry.Format(time.RFC3339) + ", or now: portway certs renew " + x.Name
+		}
+		report = append(report, f)
+	}
+	return report
 }
 
 // roots is whom to trust as the CA's server; nil for the system's.
