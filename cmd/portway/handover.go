@@ -19,6 +19,7 @@ import (
 const (
 	controlName    = "control"        // of the control socket, for a successor
 	adminName      = "admin"          // of listeners for the control API over TCP
+	metricsName    = "metrics"        // of listeners for metrics
 	startTime      = 60 * time.Second // for a successor to serve
 	certTime       = 3 * time.Second  // for stored certificates to be loaded, before we call ourselves ready
 	farewellTime   = 2 * time.Second  // for requests over HTTP/3, when a successor waits for its socket
@@ -34,6 +35,7 @@ type neighbours struct {
 	listeners *proxy.Listeners
 	control   net.Listener // nil if there is none
 	admin     []net.Listener
+	metrics   []net.Listener
 
 	once   sync.Once     // ready
 	accept chan struct{} // closed when connections may be accepted
@@ -58,7 +60,11 @@ func (n *neighbours) listen(r *runCmd, c *cli) error {
 	if r.HTTP3 {
 		n.listeners.OpenHTTP3(n.logger)
 	}
-	if err := n.openAdmin(r.Admin); err != nil {
+	var err error
+	if n.admin, err = n.open("admin", n.admin, r.Admin); err == nil {
+		n.metrics, err = n.open("metrics", n.metrics, r.Metrics.addresses)
+	}
+	if err != nil {
 		n.listeners.Close()
 		return err
 	}
@@ -77,39 +83,43 @@ func (n *neighbours) adopt(s service.File, r *runCmd) (err error) {
 			unix.SetUnlinkOnClose(true)
 		}
 		return err
-	case s.Name == adminName:
+	case s.Name == adminName, s.Name == metricsName:
 		l, err := net.FileListener(s.File)
-		if err == nil {
-			n.admin = append(n.admin, l)
+		if err != nil {
+			return err
 		}
-		return err
+		if s.Name == adminName {
+			n.admin = append(n.admin, l)
+		} else {
+			n.metrics = append(n.metrics, l)
+		}
+		return nil
 	case s.Name == proxy.KindHTTP3 && !r.HTTP3:
 		return nil
 	}
 	return n.listeners.Adopt(s.Name, s.File)
 }
 
-// openAdmin opens what was not inherited, and closes what is not wanted any more.
-func (n *neighbours) openAdmin(wanted []string) error {
-	inherited := n.admin
-	n.admin = nil
+// open gives listeners at the addresses that a setting wants: those of them that were
+// inherited, and new ones. It closes what is not wanted any more.
+func (n *neighbours) open(setting string, inherited []net.Listener, wanted []string) (all []net.Listener, err error) {
 	for _, address := range wanted {
 		at := func(l net.Listener) bool { return sameListener(address, l.Addr().String()) }
 		if i := slices.IndexFunc(inherited, at); i >= 0 {
-			n.admin = append(n.admin, inherited[i])
+			all = append(all, inherited[i])
 			inherited = slices.Delete(inherited, i, i+1)
 			continue
 		}
 		l, err := net.Listen("tcp", address)
 		if err != nil {
-			return fmt.Errorf("%s: %w", n.inv.where("admin"), err)
+			return nil, fmt.Errorf("%s: %w", n.inv.where(setting), err)
 		}
-		n.admin = append(n.admin, l)
+		all = append(all, l)
 	}
 	for _, l := range inherited {
 		_ = l.Close()
 	}
-	return nil
+	return all, nil
 }
 
 // sameListener tells whether a setting means the address of a listener.
@@ -218,9 +228,11 @@ func (n *neighbours) start(ctx context.Context) (*service.Successor, error) {
 	if unix, ok := n.control.(*net.UnixListener); ok {
 		c.Sockets = append(c.Sockets, service.Socket{Name: controlName, Conn: unix})
 	}
-	for _, l := range n.admin {
-		if tcp, ok := l.(*net.TCPListener); ok {
-			c.Sockets = append(c.Sockets, service.Socket{Name: adminName, Conn: tcp})
+	for name, all := range map[string][]net.Listener{adminName: n.admin, metricsName: n.metrics} {
+		for _, l := range all {
+			if tcp, ok := l.(*net.TCPListener); ok {
+				c.Sockets = append(c.Sockets, service.Socket{Name: name, Conn: tcp})
+			}
 		}
 	}
 	n.logger.Info("starting a successor", "program", path)

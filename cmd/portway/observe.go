@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"log/slog"
 	"net"
@@ -29,12 +28,11 @@ const (
 // watchers are what watches the proxy: metrics unless they are off, an access log and
 // traces if they are asked for.
 type watchers struct {
-	registry  *prometheus.Registry
-	metrics   *metrics.Metrics // nil: off
-	listeners []net.Listener   // for metrics
-	log       *accesslog.Log   // nil: none
-	tracer    *tracing.Tracer
-	logger    *slog.Logger
+	registry *prometheus.Registry
+	metrics  *metrics.Metrics // nil: off
+	log      *accesslog.Log   // nil: none
+	tracer   *tracing.Tracer
+	logger   *slog.Logger
 }
 
 // watch opens what the settings ask for.
@@ -45,27 +43,20 @@ func (r *runCmd) watch(inv *invocation, logger *slog.Logger) (w *watchers, err e
 		w.registry.MustRegister(w.metrics)
 	}
 	w.registry.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
-	for _, address := range r.Metrics.addresses {
-		l, err := net.Listen("tcp", address)
-		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("metrics"), err), w.close())
-		}
-		w.listeners = append(w.listeners, l)
-	}
 	if r.AccessLog != "" {
 		w.log, err = accesslog.New(accesslog.Config{
 			Path: r.AccessLog, Format: accesslog.Format(r.AccessLogFormat), Fields: r.AccessLogFields, Sample: float64(r.AccessLogSample),
 			Redact: r.AccessLogRedact, Rotate: int64(r.AccessLogRotate), Keep: r.AccessLogKeep, Logger: logger,
 		})
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("access-log"), err), w.close())
+			return nil, fmt.Errorf("%s: %w", inv.where("access-log"), err)
 		}
 		w.registry.MustRegister(counter("access_log_dropped_lines_total", logDroppedHelp, w.log.Dropped))
 	}
 	if r.Traces != "" {
 		w.tracer, err = tracing.New(tracing.Config{Endpoint: r.Traces, Sample: float64(r.TraceSample), Version: versionString(), Logger: logger})
 		if err != nil {
-			return nil, errors.Join(fmt.Errorf("%s: %w", inv.where("traces"), err), w.close())
+			return nil, fmt.Errorf("%s: %w", inv.where("traces"), err)
 		}
 		w.registry.MustRegister(counter("trace_lost_spans_total", spansLostHelp, w.tracer.Lost))
 	}
@@ -152,22 +143,19 @@ func (w *watchers) run(ctx context.Context) error {
 	if w.tracer != nil {
 		g.Go(func() error { return w.tracer.Run(ctx) })
 	}
+	return g.Wait()
+}
+
+// serve answers with metrics at listeners until ctx is done.
+func (w *watchers) serve(ctx context.Context, listeners []net.Listener) error {
+	g, ctx := errgroup.WithContext(ctx)
 	mux := http.NewServeMux()
 	if h := w.handler(); h != nil {
 		mux.Handle("GET /metrics", h)
 	}
-	for _, l := range w.listeners {
+	for _, l := range listeners {
 		w.logger.Info("serving metrics", "address", l.Addr().String())
 		g.Go(func() error { return serveControl(ctx, l, mux, w.logger) })
 	}
 	return g.Wait()
-}
-
-// close gives up what watch has opened, where there is no run.
-func (w *watchers) close() error {
-	var errs []error
-	for _, l := range w.listeners {
-		errs = append(errs, l.Close())
-	}
-	return errors.Join(errs...)
 }

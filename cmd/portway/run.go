@@ -176,6 +176,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if around.control != nil {
 		g.Go(func() error { return serveControl(asked, around.control, onSocket(status, certificates), logger) })
 	}
+	g.Go(func() error { return watching.serve(asked, around.metrics) })
 	for _, l := range around.admin {
 		logger.Info("the control API is served over TCP", "address", l.Addr().String())
 		g.Go(func() error { return serveControl(asked, l, admin.ByToken(string(r.AdminToken), status), logger) })

@@ -171,7 +171,8 @@ func awaitEnd(t *testing.T, pid int) {
 // connections and kept ones, twice in a row.
 func TestHandover(t *testing.T) {
 	t.Parallel()
-	p := start(t, oneSite(t, origin(t, "hello")))
+	metrics := freeAddr(t)
+	p := start(t, oneSite(t, origin(t, "hello")), "--metrics="+metrics)
 	p.endSuccessors(t)
 	roots := internalRoot(t, p.http)
 	waitStatus(t, p.client(t, roots), "https://site.localhost/", 200)
@@ -229,6 +230,14 @@ func TestHandover(t *testing.T) {
 	t.Logf("FIGURES hand-over under load, twice: %d POSTs over new and kept connections, %d failed", sent, failed)
 	if _, err := p.status(); err != nil {
 		t.Errorf("the control socket of process %d: %v", second, err)
+	}
+	resp, err := http.Get("http://" + metrics + "/metrics")
+	if err != nil {
+		t.Fatalf("the metrics of process %d: %v", second, err)
+	}
+	_ = resp.Body.Close()
+	if resp.StatusCode != http.StatusOK {
+		t.Errorf("the metrics of process %d: %s", second, resp.Status)
 	}
 }
 
