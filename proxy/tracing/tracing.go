@@ -15,6 +15,7 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -143,8 +144,8 @@ func (t *Tracer) End(e observe.Event) {
 	attributes := []attribute.KeyValue{
 		attribute.String("http.request.method", name),
 		attribute.String("url.scheme", scheme),
-		attribute.String("url.path", string(q.Path)),
-		attribute.String("server.address", string(q.Authority)),
+		attribute.String("url.path", text(q.Path)),
+		attribute.String("server.address", text(q.Authority)),
 		attribute.String("client.address", ex.ClientIP.String()),
 		attribute.String("network.protocol.name", "http"),
 		attribute.String("network.protocol.version", ex.Conn.Protocol.String()[len("HTTP/"):]),
@@ -152,7 +153,7 @@ func (t *Tracer) End(e observe.Event) {
 		attribute.Int64("http.response.body.size", e.Sent),
 	}
 	if agent := q.Fields.Get("user-agent"); agent != nil {
-		attributes = append(attributes, attribute.String("user_agent.original", string(agent)))
+		attributes = append(attributes, attribute.String("user_agent.original", text(agent)))
 	}
 	if ex.RouteName != "" {
 		name += " " + ex.RouteName
@@ -165,12 +166,16 @@ func (t *Tracer) End(e observe.Event) {
 	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(ex.Start), trace.WithAttributes(attributes...))
 	switch {
 	case e.Err != nil:
-		span.SetStatus(codes.Error, e.Err.Error())
+		span.SetStatus(codes.Error, text([]byte(e.Err.Error())))
 	case ex.Response.Status >= 500:
 		span.SetStatus(codes.Error, "")
 	}
 	span.End(trace.WithTimestamp(ex.Start.Add(e.Duration)))
 }
+
+// text is what a client sent, as UTF-8: with anything else in one span, all spans that are
+// sent together with it would be lost.
+func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
 
 // ids are what the next span is to be called.
 type ids struct {

@@ -129,6 +129,29 @@ func TestContinuesATrace(t *testing.T) {
 	}
 }
 
+// What a client sends that is no UTF-8 costs nobody a span: not those either that are
+// sent together with its own.
+func TestWhatIsNoUTF8(t *testing.T) {
+	t.Parallel()
+	c := &receiver{}
+	tr, end := start(t, 1, c, io.Discard)
+	for edit, odd := range map[string]func(*exchange.Exchange){
+		"none":       func(*exchange.Exchange) {},
+		"path":       func(ex *exchange.Exchange) { ex.Request.Path = []byte("/\xff") },
+		"host":       func(ex *exchange.Exchange) { ex.Request.Authority = []byte("a\xff.example.com") },
+		"user agent": func(ex *exchange.Exchange) { ex.Request.Fields.AddString("User-Agent", "a\xff") },
+	} {
+		ex := request("")
+		odd(ex)
+		tr.Begin(ex)
+		tr.End(observe.Event{Exchange: ex, Err: errors.New(edit + "\xff")})
+	}
+	end()
+	if len(c.spans) != 4 || tr.Lost() > 0 {
+		t.Errorf("%d spans of 4 came, %d are lost", len(c.spans), tr.Lost())
+	}
+}
+
 func TestSamples(t *testing.T) {
 	t.Parallel()
 	for _, tc := range []struct {
