@@ -303,6 +303,7 @@ func TestClientAuthThatComesLater(t *testing.T) {
 	origin := echoIdentity(t)
 	i := serve(t, []*route.Route{at("a.test", origin)})
 	c := show(i.client(t), ca.client(t, "jo"))
+	c.Transport.(*http.Transport).TLSClientConfig.ClientSessionCache = tls.NewLRUClientSessionCache(4) // as browsers do
 	if resp, _ := get(t, c, "https://a.test/"); resp.StatusCode != 200 {
 		t.Fatal(resp.Status)
 	}

@@ -175,6 +175,10 @@ func (s *Server) newHandshakeConfig(p *handshake) *handshakeConfig {
 		cfg.ClientAuth = tls.RequestClientCert
 		cfg.ClientCAs = x509.NewCertPool() // of whom browsers are to offer some
 		cfg.ClientCAs.AppendCertsFromPEM([]byte(p.cas))
+		// Who resumes a session is not asked again. So only sessions are resumed in which
+		// the same was asked: with keys of their own, which change like the others.
+		tickets := &tls.Config{Time: cfg.Time}
+		cfg.WrapSession, cfg.UnwrapSession = tickets.EncryptTicket, tickets.DecryptTicket
 	}
 	c := &handshakeConfig{tcp: cfg}
 	if p.allows(http3.NextProtoH3) {
