@@ -34,10 +34,14 @@ func (c *Checker) query(ctx context.Context, name string, kind uint16) (*dns.Msg
 	return nil, err
 }
 
-// addresses are those that name has, with the code of the answer.
+// addresses are those that name has, with the code of the answer. One of either family
+// is enough, as it is for a CA: there are DNS servers that know nothing of AAAA.
 func (c *Checker) addresses(ctx context.Context, name string) (all []string, code int, err error) {
 	for _, kind := range []uint16{dns.TypeA, dns.TypeAAAA} {
 		answer, err := c.query(ctx, name, kind)
+		if len(all) > 0 && (err != nil || answer.Rcode != dns.RcodeSuccess) {
+			break
+		}
 		if err != nil {
 			return nil, 0, err
 		}

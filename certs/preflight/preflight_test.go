@@ -1,7 +1,6 @@
 package preflight
 
 import (
-	"context"
 	"crypto/x509"
 	"encoding/json"
 	"net"
@@ -20,7 +19,8 @@ import (
 type zone []string
 
 // serve runs a DNS server on loopback. A name that is not in the zone, nor above one
-// that is, does not exist; one that begins with "broken" is answered SERVFAIL.
+// that is, does not exist; one that begins with "broken" is answered SERVFAIL, and one that
+// begins with "old" does not exist where IPv6 addresses are asked for.
 func (z zone) serve(t *testing.T) (address string) {
 	t.Helper()
 	var records []dns.RR
@@ -46,7 +46,7 @@ func (z zone) serve(t *testing.T) (address string) {
 		switch {
 		case strings.HasPrefix(asked.Name, "broken"):
 			m.Rcode = dns.RcodeServerFailure
-		case !exists:
+		case !exists, strings.HasPrefix(asked.Name, "old") && asked.Qtype == dns.TypeAAAA:
 			m.Rcode = dns.RcodeNameError
 		}
 		_ = w.WriteMsg(m)
@@ -98,7 +98,7 @@ func TestCheck(t *testing.T) {
 	t.Parallel()
 	server := zone{
 		"good.example.com. 60 IN A 127.0.0.1",
-		"elsewhere.example.com. 60 IN A 192.0.2.1",
+		"old.example.com. 60 IN A 127.0.0.1",
 		"empty.example.com. 60 IN TXT x",
 		"a.caa.example.org. 60 IN A 127.0.0.1",
 		`caa.example.org. 60 IN CAA 0 issue "other.example"`,
@@ -128,6 +128,8 @@ func TestCheck(t *testing.T) {
 		{Target{Name: "good.example.com", Port: others}, "", "something else than Portway answers"},
 		{Target{Name: "good.example.com", Port: dead}, "", "which is this machine, but nothing answers at port"},
 		{Target{Name: "good.example.com", Port: -1}, "", ""},
+		{Target{Name: "old.example.com", Port: ours}, "", ""},
+		{Target{Name: "old.example.com", Port: others}, "", "something else than Portway answers"},
 		{Target{Name: "none-such.example.com", Port: ours}, "no name none-such.example.com in the DNS (NXDOMAIN)", ""},
 		{Target{Name: "none-such.example.com", ByDNS: true}, "", ""},
 		{Target{Name: "empty.example.com", Port: ours}, "has no address", ""},
@@ -151,12 +153,10 @@ func TestCheck(t *testing.T) {
 // Behind a router that leads nobody back in, nothing is blocked.
 func TestUnreachableAddress(t *testing.T) {
 	t.Parallel()
-	server := zone{"far.example.com. 60 IN A 192.0.2.1"}.serve(t) // of documentation: nobody is there
+	server := zone{"far.example.com. 60 IN A 127.0.0.9"}.serve(t) // no address of an interface, and nobody is there
 	directory, roots := fakeCA(t, 0)
 	c := New([]string{server})
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	r := c.Check(ctx, Target{Name: "far.example.com", Directory: directory, Roots: roots})
+	r := c.Check(t.Context(), Target{Name: "far.example.com", Directory: directory, Roots: roots, Port: port(t, nil)})
 	if r.Fatal != "" || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "so behind some routers") {
 		t.Errorf("%+v", r)
 	}
