@@ -66,25 +66,7 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 	for k, n := range seen {
 		gauge(descSources, float64(n), k[0], k[1])
 	}
-	for _, r := range st.Routes {
-		given := map[string]bool{} // two containers of one name cannot be told apart
-		for _, u := range r.Upstreams {
-			if given[u.Name] {
-				continue
-			}
-			given[u.Name] = true
-			gauge(descReplica, truth(u.State == "ready" && u.LeftOut == ""), r.Name, u.Name)
-			gauge(descReplicas, float64(u.InFlight), r.Name, u.Name)
-		}
-		if r.Cache != nil {
-			for result, n := range map[string]uint64{
-				"hit": r.Cache.Hits, "stale": r.Cache.Stale, "validated": r.Cache.Validated, "collapsed": r.Cache.Collapsed,
-				"miss": r.Cache.Misses, "bypass": r.Cache.Bypassed,
-			} {
-				ch <- prometheus.MustNewConstMetric(descCache, prometheus.CounterValue, float64(n), r.Name, result)
-			}
-		}
-	}
+	c.collectRoutes(ch, st.Routes)
 	for _, x := range st.Certificates {
 		valid := x.NotAfter != nil && time.Now().Before(*x.NotAfter)
 		gauge(descValid, truth(valid), x.Name)
@@ -92,6 +74,35 @@ func (c collector) Collect(ch chan<- prometheus.Metric) {
 		if x.NotAfter != nil {
 			gauge(descExpiry, float64(x.NotAfter.Unix()), x.Name, x.Issuer)
 		}
+	}
+}
+
+// collectRoutes adds up routes of one name, as two static files may have them: they
+// cannot be told apart, and a sample that is there twice would cost all others.
+func (c collector) collectRoutes(ch chan<- prometheus.Metric, routes []Route) {
+	given := map[[2]string]bool{}
+	cached := map[[2]string]uint64{}
+	for _, r := range routes {
+		for _, u := range r.Upstreams {
+			if key := [2]string{r.Name, u.Name}; !given[key] {
+				given[key] = true
+				ready := truth(u.State == "ready" && u.LeftOut == "")
+				ch <- prometheus.MustNewConstMetric(descReplica, prometheus.GaugeValue, ready, r.Name, u.Name)
+				ch <- prometheus.MustNewConstMetric(descReplicas, prometheus.GaugeValue, float64(u.InFlight), r.Name, u.Name)
+			}
+		}
+		if r.Cache == nil {
+			continue
+		}
+		for result, n := range map[string]uint64{
+			"hit": r.Cache.Hits, "stale": r.Cache.Stale, "validated": r.Cache.Validated, "collapsed": r.Cache.Collapsed,
+			"miss": r.Cache.Misses, "bypass": r.Cache.Bypassed,
+		} {
+			cached[[2]string{r.Name, result}] += n
+		}
+	}
+	for key, n := range cached {
+		ch <- prometheus.MustNewConstMetric(descCache, prometheus.CounterValue, float64(n), key[0], key[1])
 	}
 }
 
