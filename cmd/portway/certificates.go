@@ -98,12 +98,16 @@ func (c certificates) Hold(host string) (why string, retry time.Duration, hold b
 func (c certificates) describe() []admin.Certificate {
 	var all []admin.Certificate
 	for _, s := range c.All() {
-		all = append(all, admin.Certificate{
-			Name: s.Name, State: string(s.State), Issuer: s.Issuer, LastError: s.LastError, Attempts: s.Attempts,
-			NotAfter: known(s.NotAfter), NextRenewal: known(s.NextRenewal), NextTry: known(s.NextTry),
-		})
+		all = append(all, described(s))
 	}
 	return all
+}
+
+func described(s certs.Status) admin.Certificate {
+	return admin.Certificate{
+		Name: s.Name, State: string(s.State), Issuer: s.Issuer, LastError: s.LastError, Attempts: s.Attempts,
+		NotAfter: known(s.NotAfter), NextRenewal: known(s.NextRenewal), NextTry: known(s.NextTry),
+	}
 }
 
 // names are those that t needs certificates for.

@@ -94,13 +94,9 @@ func (c certificates) commands() admin.Certificates {
 
 func (c certificates) details() []admin.CertificateDetails {
 	all := []admin.CertificateDetails{}
-	short := c.describe()
-	for i, s := range c.All() {
-		if i >= len(short) || short[i].Name != s.Name { // it changed in between
-			break
-		}
+	for _, s := range c.All() {
 		all = append(all, admin.CertificateDetails{
-			Certificate: short[i], NotBefore: known(s.NotBefore),
+			Certificate: described(s), NotBefore: known(s.NotBefore),
 			Serial: s.Serial, Fingerprint: s.Fingerprint, KeyType: s.KeyType, Profile: s.Profile,
 		})
 	}
