@@ -199,6 +199,10 @@ func lacking(entries []*disk.Entry, r *resource) []*disk.Entry {
 	})
 }
 
+// maxAhead is by how much an answer may come from the future, since clocks are put right.
+// What was stored while the clock was far ahead would be fresh until that time comes.
+const maxAhead = time.Minute
+
 // read gets an object from the disk; nil if that cannot be done.
 func (t *tier) read(s *disk.Store, e *disk.Entry, key string, swept uint64) *object {
 	r, err := s.Read(e)
@@ -209,7 +213,7 @@ func (t *tier) read(s *disk.Store, e *disk.Entry, key string, swept uint64) *obj
 		return o // not written yet
 	}
 	o, ok := decode(r.Meta, key)
-	if !ok {
+	if !ok || o.received.Sub(t.cache.now()) > maxAhead {
 		s.Drop(e)
 		return nil
 	}

@@ -84,6 +84,43 @@ func FuzzDecode(f *testing.F) {
 	})
 }
 
+// What was stored while the clock was ahead is not fresh until that time comes, but asked
+// for anew.
+func TestClockThatWasAhead(t *testing.T) {
+	t.Parallel()
+	for ahead, want := range map[time.Duration]int{24 * time.Hour: 2, 30 * time.Second: 1} {
+		c, err := New(Config{Disk: 64 << 20, Folder: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		options := &Options{}
+		if p := label.Parse("test", func(o string) string { return o }, label.Values{"cache": "true"}, options); len(p) > 0 {
+			t.Fatal(p)
+		}
+		asked := 0
+		h := options.Wrap(c, "r", exchange.HandlerFunc(func(ex *exchange.Exchange) {
+			asked++
+			ex.Response.Status, ex.Response.Length = 200, 0
+			ex.Response.Fields.AddString("Cache-Control", "max-age=1000")
+		}))
+		now := time.Now()
+		for _, at := range []time.Time{now.Add(ahead), now} {
+			c.now = func() time.Time { return at }
+			ex := exchange.Get()
+			ex.Request.Method, ex.Request.Authority, ex.Request.Path = get, host, path
+			h.Serve(ex)
+			ex.Finish(0, nil)
+			exchange.Put(ex)
+			c.disk.store.Load().Flush()
+			c.memory.resources.InvalidateAll() // as a restart does
+		}
+		if asked != want {
+			t.Errorf("a clock that was %v ahead: the origin was asked %d times, want %d", ahead, asked, want)
+		}
+		c.Close()
+	}
+}
+
 // A hit in memory costs no allocation with a disk either, whether its content is in
 // memory or on the disk.
 func TestHitOnDiskAllocatesNothing(t *testing.T) {
