@@ -193,6 +193,35 @@ func TestRotation(t *testing.T) {
 	}
 }
 
+// A file that cannot be put aside goes on, and that is told once, not at every write.
+func TestRotationFails(t *testing.T) {
+	t.Parallel()
+	path := filepath.Join(t.TempDir(), "access.log")
+	if err := os.MkdirAll(filepath.Join(path+".1", "in the way"), 0o700); err != nil {
+		t.Fatal(err)
+	}
+	var told strings.Builder
+	s, err := openSink(path, 20, 1, slog.New(slog.NewTextHandler(&told, nil)))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for range 5 {
+		s.put([]byte("a line of the log\n"))
+	}
+	if err := os.RemoveAll(path + ".1"); err != nil {
+		t.Fatal(err)
+	}
+	s.put([]byte("in the new file\n"))
+	_ = s.file.Close()
+	if n := strings.Count(told.String(), "cannot be put aside"); n != 1 {
+		t.Errorf("told %d times:\n%s", n, told.String())
+	}
+	old, _ := os.ReadFile(path + ".1")
+	if text, err := os.ReadFile(path); err != nil || string(text) != "in the new file\n" || strings.Count(string(old), "\n") != 5 {
+		t.Errorf("%q, %v; aside %q", text, err, old)
+	}
+}
+
 // What rotates logs renames the file, and asks for a new one.
 func TestReopen(t *testing.T) {
 	t.Parallel()

@@ -38,6 +38,7 @@ type sink struct {
 	size  int64
 	spare []byte // becomes waiting while the other is written
 	ill   bool   // the last write failed
+	stuck bool   // the file is too large, or gone, and cannot be replaced
 }
 
 func openSink(path string, rotate int64, keep int, log *slog.Logger) (*sink, error) {
@@ -168,7 +169,7 @@ func (s *sink) putAside() {
 	}
 	for i := s.keep; i > 0; i-- {
 		if err := os.Rename(name(i-1), name(i)); err != nil && !errors.Is(err, os.ErrNotExist) {
-			s.log.Error("the access log cannot be put aside; it grows", "path", s.path, "error", err)
+			s.stick("the access log cannot be put aside; it grows", err)
 			return
 		}
 	}
@@ -182,8 +183,17 @@ func (s *sink) renew() {
 	}
 	old := s.file
 	if err := s.open(); err != nil {
-		s.log.Error("the access log cannot be opened anew; the old file goes on", "path", s.path, "error", err)
+		s.stick("the access log cannot be opened anew; the old file goes on", err)
 		return
 	}
+	s.stuck = false
 	_ = old.Close()
+}
+
+// stick tells once that the file cannot be replaced: it is tried again at each write.
+func (s *sink) stick(what string, err error) {
+	if !s.stuck {
+		s.log.Error(what, "path", s.path, "error", err)
+	}
+	s.stuck = true
 }
