@@ -112,6 +112,7 @@ func (h *handler) follow(ex *exchange.Exchange, a *asked, fl *flight, how outcom
 func (h *handler) lead(ex *exchange.Exchange, a *asked, stored *object, fl *flight, how outcome, special bool) {
 	f := &fetching{handler: h, extra: a.extra, control: &a.control, stored: stored, flight: fl, waited: true, special: special}
 	o, sub := f.run(ex.Detach(), relay{ex})
+	f.by.tell(ex)
 	if o == nil {
 		h.counts.misses.Add(1)
 		adopt(ex, sub)
@@ -197,6 +198,20 @@ type fetching struct {
 	purges uint64 // those that there were at the beginning
 	pin    *reader
 	own    exchange.Fields // those that are for the client only
+	by     origin
+}
+
+// origin is who answered a fetch, for those who watch the proxy.
+type origin struct {
+	routeName, routeID, upstream string
+	took                         time.Duration
+}
+
+// tell notes it for the client's exchange.
+func (o *origin) tell(ex *exchange.Exchange) {
+	if o.upstream != "" {
+		ex.RouteName, ex.RouteID, ex.Upstream, ex.UpstreamTime = o.routeName, o.routeID, o.upstream, o.took
+	}
 }
 
 // run has the origin answer sub. Either it returns an object to be used, and has taken
@@ -223,6 +238,7 @@ func (f *fetching) run(sub *exchange.Exchange, front exchange.Front) (*object, *
 	begun := c.now()
 	f.next.Serve(sub)
 	sub.Front = nil
+	f.by = origin{sub.RouteName, sub.RouteID, sub.Upstream, sub.UpstreamTime}
 	p := &sub.Response
 	if !sub.Unanswered {
 		f.status = p.Status
