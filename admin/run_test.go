@@ -20,7 +20,7 @@ import (
 	"portway/route"
 )
 
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // until asks again and again, since what is awaited happens beside.
 func until[T any](t *testing.T, what string, get func() (T, bool)) T {

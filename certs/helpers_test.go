@@ -83,10 +83,11 @@ func run(t *testing.T, m *Manager) (stop func()) {
 	})
 }
 
-// await returns when ok does.
+// await returns when ok does. How long it waits at most only matters for a test that
+// fails, and no machine is so slow.
 func await(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	for deadline := time.Now().Add(20 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+	for deadline := time.Now().Add(2 * time.Minute); !ok(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(deadline) {
 			t.Fatalf("waited in vain for: %s", what)
 		}

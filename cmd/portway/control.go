@@ -22,6 +22,10 @@ import (
 // health check 30 s.
 const controlTimeout = 5 * time.Second
 
+// idleTimeout is how long a connection without a question stays open: over TCP anybody
+// can open some, and each takes a descriptor that the proxy may need.
+const idleTimeout = time.Minute
+
 // listenControl opens the control socket for the user of this process only. A
 // socket that a killed Portway left behind is replaced, one that somebody
 // answers at is not.
@@ -52,6 +56,7 @@ func serveControl(ctx context.Context, l net.Listener, h http.Handler, logger *s
 	server := &http.Server{
 		Handler:           h,
 		ReadHeaderTimeout: controlTimeout,
+		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),
 	}
 	var g errgroup.Group

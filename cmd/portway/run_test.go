@@ -22,7 +22,7 @@ import (
 )
 
 // patience bounds what another process takes to react.
-const patience = 20 * time.Second
+const patience = time.Minute
 
 // process is "portway run" as a process of its own, which is the test program
 // under another name (see TestMain).
