@@ -78,12 +78,15 @@ func TestOnDemand(t *testing.T) {
 	m, stop, _ = manageAt(t, folder, ca, quick())
 	defer stop()
 	m.SetNames([]Name{a.rule("~.+")})
-	m.guests.rate = bucket{} // nothing new is let through
+	m.guests.rate = bucket{every: time.Hour} // nothing new is let through
+	if cert, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: "good-too.com"}); cert != nil || err != nil {
+		t.Errorf("a new host: %v, %v", cert, err)
+	}
 	if _, err := handshake(t, m, "good.com"); err != nil {
 		t.Error(err)
 	}
-	if n, orders := a.questions.Load(), len(ca.tries("good.com")); n != 2 || orders != 1 {
-		t.Errorf("after a restart: %d questions and %d orders, want 2 and 1", n, orders)
+	if n, orders := a.questions.Load(), len(ca.tries("good.com")); n != 3 || orders != 1 {
+		t.Errorf("after a restart: %d questions and %d orders, want 3 and 1", n, orders)
 	}
 	m.SetNames(nil)
 	if s := m.Status("good.com"); s.State != Unknown {
@@ -117,6 +120,21 @@ func TestOnDemandRefuses(t *testing.T) {
 	defer ca.mu.Unlock()
 	if len(ca.orders) != 0 {
 		t.Errorf("orders: %v", ca.orders)
+	}
+}
+
+// A visitor who goes away while the application is asked does not keep others out.
+func TestVisitorOnDemandGoesAway(t *testing.T) {
+	t.Parallel()
+	ca, a := newFakeCA(t, ninetyDays), newAsked(t)
+	m, stop, _ := manageAt(t, t.TempDir(), ca, quick())
+	defer stop()
+	m.SetNames([]Name{a.rule("~.+"), {Name: "known.com"}})
+	await(t, "the name that is known", valid(m, "known.com"))
+	gone, leave := context.WithCancel(t.Context())
+	leave()
+	if m.demand(gone, m.names.Load(), "good.com") == nil {
+		t.Error("the host is refused")
 	}
 }
 

@@ -87,7 +87,9 @@ func (m *Manager) demand(ctx context.Context, all *names, host string) *entry {
 		g.mu.Unlock()
 		close(done)
 	}()
-	if !m.admit(ctx, r, host) {
+	// Others wait for the same answer, and a refusal is remembered: it is not for the first
+	// visitor alone, who may go away.
+	if !m.admit(context.WithoutCancel(ctx), r, host) {
 		return nil
 	}
 	return m.addGuest(host, r)
