@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -89,14 +90,18 @@ func (r *rule) permits(ctx context.Context, client *http.Client, host string) (b
 	if err != nil {
 		return false, err
 	}
+	where := r.ask.Host + r.ask.Path // its query may have a token in it
 	resp, err := client.Do(req)
+	if wrong := (*url.Error)(nil); errors.As(err, &wrong) {
+		err = fmt.Errorf("%s: %w", where, wrong.Err)
+	}
 	if err != nil {
 		return false, err
 	}
 	defer func() { _ = resp.Body.Close() }()
 	_, _ = io.Copy(io.Discard, io.LimitReader(resp.Body, 4<<10)) // so that the connection can be used again
 	if resp.StatusCode >= 500 {
-		return false, fmt.Errorf("%s answers %s", r.ask.Redacted(), resp.Status)
+		return false, fmt.Errorf("%s answers %s", where, resp.Status)
 	}
 	return resp.StatusCode == http.StatusOK, nil
 }

@@ -98,7 +98,7 @@ func TestOnDemand(t *testing.T) {
 func TestOnDemandRefuses(t *testing.T) {
 	t.Parallel()
 	ca, a := newFakeCA(t, ninetyDays), newAsked(t)
-	m, stop, _ := manageAt(t, t.TempDir(), ca, quick())
+	m, stop, l := manageAt(t, t.TempDir(), ca, quick())
 	defer stop()
 	m.SetNames([]Name{a.rule("~.*good.*|bad[.]com"), {"~.+[.]example[.]com", Wishes{}}, {"*.wild.com", Wishes{OnDemand: OnDemand{Allow: "[a-z]+[.]wild[.]com", Ask: a.URL + "?token=1"}}}})
 	for _, name := range []string{
@@ -115,6 +115,11 @@ func TestOnDemandRefuses(t *testing.T) {
 	a.status.Store(http.StatusInternalServerError)
 	if cert, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: "good.com"}); cert != nil || err != nil {
 		t.Errorf("while nobody can be asked: %v, %v", cert, err)
+	}
+	a.Close()
+	_, _ = m.GetCertificate(&tls.ClientHelloInfo{ServerName: "good-too.com"})
+	if told := l.lines("cannot be asked", "/check"); len(told) != 2 || strings.Contains(strings.Join(told, ""), "token") {
+		t.Errorf("the log has the token, or not both: %q", told)
 	}
 	ca.mu.Lock()
 	defer ca.mu.Unlock()
