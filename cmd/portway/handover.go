@@ -159,6 +159,7 @@ func (n *neighbours) ready(ctx context.Context, all func() []certs.Status) {
 			for pending(all()) && time.Now().Before(limit) && ctx.Err() == nil {
 				time.Sleep(10 * time.Millisecond)
 			}
+			forgetStart()
 			if !succeeds {
 				n.notify(service.Ready)
 				return
