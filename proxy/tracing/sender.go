@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"fmt"
 	"io"
@@ -48,11 +47,9 @@ func (s *sender) UploadTraces(ctx context.Context, spans []*v1.ResourceSpans) er
 	if err != nil {
 		return err
 	}
-	var body bytes.Buffer
-	z := gzip.NewWriter(&body)
-	_, _ = z.Write(message) // to memory
-	_ = z.Close()
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.to, &body)
+	// Not compressed, as is OpenTelemetry's default: collectors are near, and for each
+	// span that would cost more than to make it.
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.to, bytes.NewReader(message))
 	if err != nil {
 		return err
 	}
@@ -60,7 +57,6 @@ func (s *sender) UploadTraces(ctx context.Context, spans []*v1.ResourceSpans) er
 		req.Header[name] = values
 	}
 	req.Header.Set("Content-Type", "application/x-protobuf")
-	req.Header.Set("Content-Encoding", "gzip")
 	resp, err := s.client.Do(req)
 	if err != nil {
 		return err

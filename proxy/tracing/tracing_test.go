@@ -2,7 +2,6 @@ package tracing
 
 import (
 	"bytes"
-	"compress/gzip"
 	"context"
 	"encoding/hex"
 	"errors"
@@ -33,14 +32,9 @@ type receiver struct {
 }
 
 func (c *receiver) ServeHTTP(w http.ResponseWriter, r *http.Request) {
-	z, err := gzip.NewReader(r.Body)
-	if err != nil || r.Header.Get("Content-Type") != "application/x-protobuf" {
-		w.WriteHeader(http.StatusUnsupportedMediaType)
-		return
-	}
-	body, err := io.ReadAll(z)
+	body, err := io.ReadAll(r.Body)
 	var request collector.ExportTraceServiceRequest
-	if err != nil || r.URL.Path != "/v1/traces" || proto.Unmarshal(body, &request) != nil {
+	if err != nil || r.Header.Get("Content-Type") != "application/x-protobuf" || r.URL.Path != "/v1/traces" || proto.Unmarshal(body, &request) != nil {
 		w.WriteHeader(http.StatusBadRequest)
 		return
 	}
