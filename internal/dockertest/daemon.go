@@ -144,6 +144,28 @@ func (d *Daemon) Kill(tb testing.TB) {
 func (d *Daemon) Freeze(tb testing.TB) {
 	tb.Helper()
 	d.signal(tb, syscall.SIGSTOP)
+	// Threads stop one after the other, and one that runs on still answers.
+	for deadline := time.Now().Add(startLimit); !stopped(d.proc.Pid); time.Sleep(time.Millisecond) {
+		if time.Now().After(deadline) {
+			tb.Fatal("dockerd does not stop")
+		}
+	}
+}
+
+// stopped tells whether all threads of a process are.
+func stopped(pid int) bool {
+	files, _ := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", pid))
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			continue // ended
+		}
+		// "PID (name) S ...", and the name may have anything in it
+		if i := strings.LastIndex(string(text), ") "); i < 0 || !strings.HasPrefix(string(text[i+2:]), "T") {
+			return false
+		}
+	}
+	return len(files) > 0
 }
 
 // Thaw ends what Freeze began.

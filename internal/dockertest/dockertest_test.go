@@ -55,7 +55,7 @@ func TestDaemon(t *testing.T) {
 	}()
 	select {
 	case err := <-answered:
-		t.Errorf("a frozen engine answers (%v)", err)
+		t.Fatalf("a frozen engine answers (%v)", err)
 	case <-time.After(200 * time.Millisecond):
 	}
 	d.Thaw(t)
