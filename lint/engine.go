@@ -80,7 +80,11 @@ func (s *service) inspect(l *linter, n int) container.InspectResponse {
 			r.NetworkSettings.Ports[p] = append(r.NetworkSettings.Ports[p], nat.PortBinding{HostIP: x.HostIP, HostPort: host})
 		}
 	}
-	tcp := false
+	built, known := s.exposed()
+	for _, p := range built {
+		r.Config.ExposedPorts[p] = struct{}{}
+	}
+	tcp := known
 	for p := range r.Config.ExposedPorts {
 		tcp = tcp || p.Proto() == "tcp"
 	}

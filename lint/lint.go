@@ -103,6 +103,7 @@ func Run(ctx context.Context, cfg Config) (Report, error) {
 	l.lookAtProblems(table)
 	l.lookAtPorts(table)
 	l.lookAtProtection(table)
+	l.lookAtAuthServices(table)
 	l.report.Services, l.report.Routes = len(l.services), len(table.Routes())
 	l.sort()
 	return l.report, nil

@@ -26,6 +26,7 @@ var rules = map[string]string{
 	"published":      "A protected service can be reached past Portway",
 	"unprotected":    "What one route protects, another one gives to everybody",
 	"client-address": "A protection goes by an address that is not the client's",
+	"auth-service":   "The service that forward-auth asks cannot be found by Portway",
 	"plain-password": "Passwords cross the network in the clear",
 }
 
