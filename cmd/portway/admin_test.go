@@ -4,13 +4,15 @@ import (
 	"net/http"
 	"strings"
 	"testing"
+
+	"portway/internal/freeport"
 )
 
 // Over TCP only those can ask who have the token; without one it is not served.
 func TestAdminOverTCP(t *testing.T) {
 	t.Parallel()
 	const token = "0123456789abcdef-token"
-	address := freeAddress(t)
+	address := freeport.Local(t)
 	p := runProcess(t, "http://127.0.0.1:1", "--admin="+address, "--admin-token="+token)
 	ask := func(path, authorization string) int {
 		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, "http://"+address+path, nil)

@@ -11,6 +11,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"portway/internal/freeport"
 )
 
 // One request is counted, written down and traced.
@@ -29,7 +31,7 @@ func TestWatching(t *testing.T) {
 	}))
 	t.Cleanup(collector.Close)
 	file := filepath.Join(t.TempDir(), "access.log")
-	metrics := freeAddress(t)
+	metrics := freeport.Local(t)
 	p := runProcess(t, origin.URL, "--metrics="+metrics, "--access-log="+file, "--access-log-fields=status,path,query,route", "--access-log-redact=user",
 		"--traces="+collector.URL, "--trace-sample=100%")
 	if status, body, err := p.get(t.Context(), "/page?user=me&a=b"); status != http.StatusOK {

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -19,6 +18,7 @@ import (
 	"time"
 
 	"portway/certs/preflight"
+	"portway/internal/freeport"
 )
 
 // patience bounds what another process takes to react.
@@ -48,7 +48,7 @@ func runProcess(t *testing.T, origin string, args ...string) *process {
 	if err := os.WriteFile(filepath.Join(routes, "site.yaml"), []byte(file), 0o600); err != nil {
 		t.Fatal(err)
 	}
-	p := &process{t: t, http: freeAddress(t), control: socketPath(t), lines: make(chan string, 1000), ended: make(chan struct{})}
+	p := &process{t: t, http: freeport.Local(t), control: socketPath(t), lines: make(chan string, 1000), ended: make(chan struct{})}
 	program, err := exec.LookPath("portway")
 	if err != nil {
 		t.Fatal(err)
@@ -81,20 +81,28 @@ func runProcess(t *testing.T, origin string, args ...string) *process {
 		if err == nil {
 			return p
 		}
+		select {
+		case <-p.ended:
+			t.Fatalf("it ended: %s", strings.Join(p.said(), "\n"))
+		default:
+		}
 		if time.Now().After(deadline) {
-			t.Fatalf("it does not serve: %v", err)
+			t.Fatalf("it does not serve: %v; it says\n%s", err, strings.Join(p.said(), "\n"))
 		}
 	}
 }
 
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+// said is what it has logged that no test has read.
+func (p *process) said() []string {
+	var lines []string
+	for {
+		select {
+		case line := <-p.lines:
+			lines = append(lines, line)
+		default:
+			return lines
+		}
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // log waits for a line with all of words in it.
