@@ -9,8 +9,9 @@ type Option struct {
 	Example string   // a value as a user would type it
 	Values  []string // for an enum
 	Secret  bool
-	Lines   bool // takes several things, one a line
-	Min     int  // smallest and largest number, see Range; both 0: not negative
+	Shown   func(value string) string // what people are shown of a value; nil: all of it, unless it is a Secret
+	Lines   bool                      // takes several things, one a line
+	Min     int                       // smallest and largest number, see Range; both 0: not negative
 	Max     int
 	Needs   []string // options without any of which this one does nothing
 }
@@ -27,6 +28,12 @@ func Example(value string) Attr {
 // file:PATH or env:NAME.
 func Secret() Attr {
 	return func(o *Option) { o.Secret = true }
+}
+
+// Shown says what people are shown of a value, where a part of it may be a secret. What
+// is wrong with a value is told without such a part, too: see Error.
+func Shown(shown func(value string) string) Attr {
+	return func(o *Option) { o.Shown = shown }
 }
 
 // Range bounds a number, both ends included.

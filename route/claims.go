@@ -110,7 +110,7 @@ type settler struct {
 func (r *Route) claims(f func(claim)) {
 	for i, host := range r.Hosts {
 		if !slices.Contains(r.Hosts[:i], host) {
-			f(claim{host, r.Path, r.PathKind, r.Match.String()})
+			f(claim{host, r.Path, r.PathKind, r.Match.identity()})
 		}
 	}
 }

@@ -26,7 +26,7 @@ type Try struct {
 // Miss is something that a route asks for, and a request does not have.
 type Miss struct {
 	Option string // that asks for it, for example "path" or "match.method"
-	Wants  string // as it is written
+	Wants  string // as it is written, but for secrets
 	Got    string // what the request has instead, for people; empty if it has nothing
 }
 

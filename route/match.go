@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 
+	"portway/internal/redact"
 	"portway/label"
 )
 
@@ -20,7 +21,7 @@ type Match struct {
 	countries  items[string]
 	continents items[string]
 
-	criteria []string // in words, sorted: equal for equal matches
+	criteria []criterion // sorted by words
 }
 
 // items are what one of a request's properties may be, and what it may not be.
@@ -42,7 +43,7 @@ type line struct {
 	hasValue bool
 	value    string
 	pattern  *regexp.Regexp // instead of value
-	words    string         // all of it as in Match.criteria
+	shown    string         // all of it as in Match.criteria
 }
 
 // fitsValue tells whether a value of that name fits.
@@ -59,9 +60,30 @@ type agent struct {
 	pattern *regexp.Regexp // instead of class
 }
 
+// criterion is what an option asks for.
+type criterion struct {
+	words string // equal for equal criteria
+	shown string // the same for people, without what may be a secret
+}
+
 // String gives the criteria in words, separated by semicolons; it is empty for
-// the zero Match.
-func (m *Match) String() string { return strings.Join(m.criteria, "; ") }
+// the zero Match. Values that may be secrets are hidden.
+func (m *Match) String() string {
+	return m.join(func(c criterion) string { return c.shown })
+}
+
+// identity is equal for equal matches. It may hold secrets.
+func (m *Match) identity() string {
+	return m.join(func(c criterion) string { return c.words })
+}
+
+func (m *Match) join(text func(criterion) string) string {
+	all := make([]string, len(m.criteria))
+	for i, c := range m.criteria {
+		all[i] = text(c)
+	}
+	return strings.Join(all, "; ")
+}
 
 // Criteria counts what is asked for: each line, and each list.
 func (m *Match) Criteria() int { return len(m.criteria) }
@@ -120,12 +142,12 @@ func isAgent(l *look, all []agent) bool {
 	return false
 }
 
-// note adds what an option asks for to the criteria in words.
-func (m *Match) note(option, text string) {
-	text = option + ": " + text
-	if !slices.Contains(m.criteria, text) {
-		m.criteria = append(m.criteria, text)
-		slices.Sort(m.criteria)
+// note adds what an option asks for to the criteria.
+func (m *Match) note(option, words, shown string) {
+	c := criterion{option + ": " + words, option + ": " + shown}
+	if !slices.Contains(m.criteria, c) {
+		m.criteria = append(m.criteria, c)
+		slices.SortFunc(m.criteria, func(a, b criterion) int { return strings.Compare(a.words, b.words) })
 	}
 }
 
@@ -156,7 +178,8 @@ func list[T any](s *label.Set, m *Match, to *items[T], name, doc string, parse f
 	}, attrs...)
 	if given != nil {
 		slices.Sort(given)
-		m.note(name, strings.Join(slices.Compact(given), ", "))
+		words := strings.Join(slices.Compact(given), ", ")
+		m.note(name, words, words)
 	}
 }
 
@@ -179,9 +202,9 @@ func (m *Match) line(s *label.Set, name, doc string, kind named, attrs ...label.
 			if err != nil {
 				return err
 			}
-			c.words = words
+			c.shown = redact.Line(words, kind.separator)
 			m.lines = append(m.lines, c)
-			m.note(name, words)
+			m.note(name, words, c.shown)
 		}
 		// What costs least comes first.
 		slices.SortStableFunc(m.lines, func(a, b line) int {
@@ -194,7 +217,7 @@ func (m *Match) line(s *label.Set, name, doc string, kind named, attrs ...label.
 			return cmp.Compare(cost(a), cost(b))
 		})
 		return nil
-	}, append(attrs, label.Lines())...)
+	}, append(attrs, label.Lines(), label.Shown(func(value string) string { return redact.Lines(value, kind.separator) }))...)
 }
 
 // parse reads a line: "Name", or a name and a value or "~" and a pattern, with
@@ -223,6 +246,9 @@ func (k named) parse(text string) (c line, words string, err error) {
 	if pattern, ok := strings.CutPrefix(c.value, "~"); ok {
 		c.value = ""
 		c.pattern, err = label.Pattern(pattern)
+		if err != nil && redact.Line(words, k.separator) != words {
+			err = &label.Error{Why: "the pattern of " + label.Quote(c.name) + ", which is not shown, is no regular expression", Fix: "write it as Go and RE2 do"}
+		}
 	}
 	return c, words, err
 }

@@ -15,7 +15,7 @@ func (m *Match) misses(l *look) []Miss {
 	}
 	for i := range m.lines {
 		if c := &m.lines[i]; c.anyFits(l) == c.negated {
-			all = append(all, Miss{c.option(), c.words, c.got(l)})
+			all = append(all, Miss{c.option(), c.shown, c.got(l)})
 		}
 	}
 	if s := &m.clients; s.given() && (!l.Client.IsValid() || !s.verdict(isIn(l.Client, s.any), isIn(l.Client, s.none))) {
@@ -39,8 +39,8 @@ func (m *Match) misses(l *look) []Miss {
 
 // wants is what a list asks for, as it was written.
 func (m *Match) wants(option string) string {
-	for _, text := range m.criteria {
-		if after, ok := strings.CutPrefix(text, option+": "); ok {
+	for _, c := range m.criteria {
+		if after, ok := strings.CutPrefix(c.shown, option+": "); ok {
 			return after
 		}
 	}

@@ -13,11 +13,12 @@ import (
 type Parser struct {
 	middleware func() []label.Binder
 	schema     *label.Schema
-	own        map[string]bool     // the options of Options
-	needs      map[string][]string // what options need, see label.Needs
-	secrets    []string            // the options that are secret
-	defaults   label.Values        // for all routes
-	places     bool                // there is a database of countries
+	own        map[string]bool                      // the options of Options
+	needs      map[string][]string                  // what options need, see label.Needs
+	secrets    []string                             // the options that are secret
+	shown      map[string]func(value string) string // see label.Shown
+	defaults   label.Values                         // for all routes
+	places     bool                                 // there is a database of countries
 }
 
 // NewParser makes a Parser that knows Options and what middleware binds.
@@ -27,7 +28,7 @@ func NewParser(middleware func() []label.Binder) *Parser {
 		middleware = func() []label.Binder { return nil }
 	}
 	binders := append([]label.Binder{&Options{}, &sharing{}}, middleware()...)
-	p := &Parser{middleware: middleware, schema: label.Describe(binders...), own: make(map[string]bool), needs: make(map[string][]string)}
+	p := &Parser{middleware: middleware, schema: label.Describe(binders...), own: make(map[string]bool), needs: make(map[string][]string), shown: make(map[string]func(string) string)}
 	for _, o := range label.Describe(&Options{}).Options() {
 		p.own[o.Name] = true
 	}
@@ -37,6 +38,9 @@ func NewParser(middleware func() []label.Binder) *Parser {
 		}
 		if o.Secret {
 			p.secrets = append(p.secrets, o.Name)
+		}
+		if o.Shown != nil {
+			p.shown[o.Name] = o.Shown
 		}
 	}
 	return p

@@ -68,7 +68,7 @@ type Network struct {
 type Setting struct {
 	Key    string // what was written: a label, or the place in a file
 	Option string // without prefix and route name; empty if it is not known which is meant
-	Value  string // empty if Hidden
+	Value  string // empty if Hidden; parts that may be secrets are hidden in it
 	Hidden bool   // it may be a secret
 	From   string // who said it, if not the source itself: a bundle, or defaults
 }
@@ -114,6 +114,8 @@ func (p *Parser) setting(key, option, value, from string) Setting {
 	s := Setting{Key: key, Option: option, Value: value, From: from}
 	if option == "" || slices.Contains(p.secrets, option) {
 		s.Value, s.Hidden = "", true
+	} else if shown := p.shown[option]; shown != nil {
+		s.Value = shown(value)
 	}
 	return s
 }

@@ -1,6 +1,8 @@
 package route_test
 
 import (
+	"fmt"
+	"strings"
 	"testing"
 
 	"portway/label"
@@ -46,5 +48,56 @@ func TestSettingsHideSecrets(t *testing.T) {
 		if s.Value == password || s.Option != "host" && !s.Hidden {
 			t.Errorf("%+v", s)
 		}
+	}
+}
+
+// What a criterion says of a name that is that of a secret is hidden wherever people see it,
+// and still tells criteria apart.
+func TestCriteriaHideSecrets(t *testing.T) {
+	t.Parallel()
+	p := route.NewParser(nil)
+	read := func(name, token string) route.Parsed {
+		return p.Values("f.yaml", name, func(o string) string { return name + "." + o }, label.Values{
+			"host": "a.test", "match.header": "X-Origin-Token: " + token + "\nX-Beta: yes", "match.query": "key=" + token, "match.cookie": "session=~" + token,
+			"tls.on-demand.ask": "http://app/check?token=gudgeon", // routes of one host have the same
+		})
+	}
+	var routes []*route.Route
+	for i, parsed := range []route.Parsed{read("a", "swordfish"), read("b", "marlin")} {
+		r := parsed.Route
+		if r == nil {
+			t.Fatal(parsed.Problems)
+		}
+		r.ID, r.Name = parsed.Name, parsed.Name
+		r.Upstreams = []route.Upstream{{ID: parsed.Name, Address: "192.0.2.1:80", State: route.Ready}}
+		routes = append(routes, r)
+		shown := r.Match.String()
+		for _, s := range parsed.Settings {
+			shown += "\n" + s.Value
+		}
+		for _, secret := range []string{"swordfish", "marlin", "gudgeon"} {
+			if strings.Contains(shown, secret) {
+				t.Errorf("route %d shows %s:\n%s", i, secret, shown)
+			}
+		}
+		for _, want := range []string{"x-origin-token:(hidden)", "x-beta:yes", "X-Origin-Token: (hidden)", "X-Beta: yes", "key=(hidden)", "session=(hidden)", "check?token=(hidden)"} {
+			if !strings.Contains(shown, want) {
+				t.Errorf("%q is missing in\n%s", want, shown)
+			}
+		}
+	}
+	table := route.NewTable(routes, nil)
+	if problems := table.Problems(); len(problems) > 0 {
+		t.Errorf("routes with different secrets are taken for equal: %v", problems)
+	}
+	for _, try := range table.Explain(&route.Request{Host: []byte("a.test"), Path: []byte("/"), Method: []byte("GET")}).Tried {
+		for _, m := range try.Misses {
+			if strings.Contains(m.Wants, "fish") || strings.Contains(m.Wants, "marlin") {
+				t.Errorf("%+v", m)
+			}
+		}
+	}
+	if wrong := read("c", "swordfish("); len(wrong.Problems) == 0 || strings.Contains(fmt.Sprint(wrong.Problems), "fish") {
+		t.Errorf("%v", wrong.Problems)
 	}
 }

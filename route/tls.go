@@ -4,6 +4,7 @@ import (
 	"net/url"
 	"strings"
 
+	"portway/internal/redact"
 	"portway/label"
 )
 
@@ -57,11 +58,11 @@ func (o *Options) tls(s *label.Set) {
 		func(value string) error {
 			u, err := url.Parse(value)
 			if err != nil || u.Host == "" || u.Scheme != "http" && u.Scheme != "https" {
-				return &label.Error{Why: label.Quote(value) + " is no URL", Fix: "write one like http://app:8080/may-have-a-certificate"}
+				return &label.Error{Why: label.Quote(redact.URL(value)) + " is no URL", Fix: "write one like http://app:8080/may-have-a-certificate"}
 			}
 			o.TLS.OnDemand.Ask = value
 			return nil
-		}, label.Example("http://app:8080/tls-check"))
+		}, label.Example("http://app:8080/tls-check"), label.Shown(redact.URL))
 	s.Func("tls.on-demand.allow", "regular expression",
 		"Which of the hosts that `*` or `host.regexp` fits may have a certificate, when its first visitor comes; together with `tls.on-demand.ask` both have to agree.",
 		func(value string) error {

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"sync"
 
+	"portway/internal/redact"
 	"portway/proxy/exchange"
 	"portway/proxy/observe"
 )
@@ -27,8 +28,8 @@ type Config struct {
 	// Sample is the share of requests that are written, from 0 to 1; those that are
 	// answered with 500 or above are all written.
 	Sample float64
-	// Redact are names of query parameters and header fields, in lower case, whose values
-	// are not written, besides those that Secret knows.
+	// Redact are names of query parameters and header fields, whose values are not
+	// written, besides those that package redact knows.
 	Redact []string
 	// Rotate is the size, in bytes, at which a file is put aside as Path.1; 0: never.
 	Rotate int64
@@ -49,7 +50,10 @@ var _ observe.Observer = (*Log)(nil)
 // New opens the log. Its error says what is wrong with the Config.
 func New(cfg Config) (*Log, error) {
 	l := &Log{every: uint64(min(max(cfg.Sample, 0), 1) * math.MaxUint32)}
-	hidden := newHidden(cfg.Redact)
+	var hidden redact.Names
+	for _, name := range cfg.Redact {
+		hidden = append(hidden, strings.ToLower(name))
+	}
 	switch cfg.Format {
 	case Common, Combined:
 		if len(cfg.Fields) > 0 {
@@ -126,7 +130,7 @@ const (
 const header = "header:"
 
 // columnsOf finds the columns of names.
-func columnsOf(names []string, h *hidden) ([]column, error) {
+func columnsOf(names []string, h redact.Names) ([]column, error) {
 	var all []column
 	for _, name := range names {
 		if field, ok := strings.CutPrefix(name, header); ok && field != "" {

@@ -2,8 +2,10 @@ package accesslog
 
 import (
 	"strconv"
+	"strings"
 	"time"
 
+	"portway/internal/redact"
 	"portway/proxy/exchange"
 )
 
@@ -23,7 +25,7 @@ const (
 )
 
 // columns are all that can be chosen by name, in the order of the docs.
-func columns(h *hidden) []column {
+func columns(h redact.Names) []column {
 	return []column{
 		{"time", func(b []byte, l *line) ([]byte, kind) {
 			return l.Exchange.Start.UTC().AppendFormat(b, time.RFC3339Nano), text
@@ -42,7 +44,7 @@ func columns(h *hidden) []column {
 			if !l.Exchange.Request.HasQuery {
 				return b, none
 			}
-			return h.appendQuery(b, l.Exchange.Request.Query), text
+			return h.AppendQuery(b, l.Exchange.Request.Query), text
 		}},
 		{"protocol", func(b []byte, l *line) ([]byte, kind) { return append(b, l.protocol()...), text }},
 		{"status", func(b []byte, l *line) ([]byte, kind) {
@@ -65,7 +67,10 @@ func columns(h *hidden) []column {
 			return optional(b, l.Exchange.Request.Fields.Get("user-agent"))
 		}},
 		{"referer", func(b []byte, l *line) ([]byte, kind) {
-			return h.appendURL(b, l.Exchange.Request.Fields.Get("referer"))
+			if referer := l.Exchange.Request.Fields.Get("referer"); len(referer) > 0 {
+				return h.AppendURL(b, referer), text
+			}
+			return b, none
 		}},
 		{"traceparent", func(b []byte, l *line) ([]byte, kind) {
 			return optional(b, l.Exchange.Request.Fields.Get("traceparent"))
@@ -102,7 +107,7 @@ func Default() []string {
 	}
 }
 
-func columnNamed(name string, h *hidden) (column, bool) {
+func columnNamed(name string, h redact.Names) (column, bool) {
 	for _, c := range columns(h) {
 		if c.name == name {
 			return c, true
@@ -112,15 +117,17 @@ func columnNamed(name string, h *hidden) (column, bool) {
 }
 
 // headerColumn is a field of requests.
-func headerColumn(field string, h *hidden) column {
-	name := lower(field)
+func headerColumn(field string, h redact.Names) column {
+	name := strings.ToLower(field)
 	return column{header + field, func(b []byte, l *line) ([]byte, kind) {
 		value := l.Exchange.Request.Fields.Get(name)
 		switch {
 		case value == nil:
 			return b, none
-		case h.secret([]byte(name)):
-			return append(b, redacted...), text
+		case h.Secret([]byte(name)):
+			return append(b, redact.Value...), text
+		case name == "referer":
+			return h.AppendURL(b, value), text
 		}
 		return append(b, value...), text
 	}}

@@ -4,6 +4,8 @@ import (
 	"crypto/tls"
 	"strconv"
 	"unicode/utf8"
+
+	"portway/internal/redact"
 )
 
 // structured makes JSON or logfmt lines of columns.
@@ -105,7 +107,7 @@ func appendJSON(b []byte, value string) []byte {
 
 // classic makes lines in the Common Log Format, or with Referer and User-Agent in the
 // combined one, as NCSA's and Apache's servers wrote them.
-func classic(combined bool, h *hidden) func(b []byte, l *line) []byte {
+func classic(combined bool, h redact.Names) func(b []byte, l *line) []byte {
 	return func(b []byte, l *line) []byte {
 		ex := l.Exchange
 		q := &ex.Request
@@ -121,7 +123,7 @@ func classic(combined bool, h *hidden) func(b []byte, l *line) []byte {
 		b = appendQuoted(append(b, ' '), q.Path)
 		if q.HasQuery {
 			at := len(b)
-			b = h.appendQuery(append(b, '?'), q.Query)
+			b = h.AppendQuery(append(b, '?'), q.Query)
 			query := string(b[at:])
 			b = appendQuoted(b[:at], []byte(query))
 		}
@@ -137,7 +139,7 @@ func classic(combined bool, h *hidden) func(b []byte, l *line) []byte {
 			return b
 		}
 		at := len(b)
-		b, _ = h.appendURL(b, q.Fields.Get("referer"))
+		b = h.AppendURL(b, q.Fields.Get("referer"))
 		referer := string(b[at:])
 		b = appendOrDash(append(b[:at], ' '), []byte(referer))
 		return appendOrDash(append(b, ' '), q.Fields.Get("user-agent"))

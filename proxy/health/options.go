@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"portway/internal/redact"
 	"portway/label"
 )
 
@@ -49,7 +50,7 @@ func (o *Options) Labels(s *label.Set) {
 	o.path = "/"
 	s.Func("health.path", "path",
 		"Ask by a GET request for this path, perhaps with a query. Given alone, it switches `health` on.",
-		o.setPath, label.Default("/"), label.Example("/healthz"))
+		o.setPath, label.Default("/"), label.Example("/healthz"), label.Shown(redact.URL))
 	s.Check("health.path", o.only(HTTP))
 
 	needs := label.Needs("health", "health.path")
@@ -118,11 +119,11 @@ func atLeast(d *time.Duration) func() error {
 
 func (o *Options) setPath(value string) error {
 	if value[0] != '/' {
-		return &label.Error{Why: label.Quote(value) + " does not begin with /", Fix: "write a path like /healthz"}
+		return &label.Error{Why: label.Quote(redact.URL(value)) + " does not begin with /", Fix: "write a path like /healthz"}
 	}
 	for _, c := range []byte(value) {
 		if c <= ' ' || c >= 0x7f || c == '#' {
-			return &label.Error{Why: label.Quote(value) + " is no path as browsers send it", Fix: "write spaces, # and other scripts with percent-encoding, for example %20"}
+			return &label.Error{Why: label.Quote(redact.URL(value)) + " is no path as browsers send it", Fix: "write spaces, # and other scripts with percent-encoding, for example %20"}
 		}
 	}
 	o.path = value

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"portway/internal/redact"
 	"portway/label"
 	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
@@ -41,10 +42,10 @@ func (m *errorPages) Labels(s *label.Set) {
 			case strings.HasPrefix(value, "/"):
 				return checkPages(value)
 			case !strings.Contains(value, "://"):
-				return &label.Error{Why: label.Quote(value) + " is neither a directory nor an address", Fix: "write for example /etc/portway/pages or http://errors/" + statusWord + ".html"}
+				return &label.Error{Why: label.Quote(redact.URL(value)) + " is neither a directory nor an address", Fix: "write for example /etc/portway/pages or http://errors/" + statusWord + ".html"}
 			}
 			return checkService(strings.ReplaceAll(value, statusWord, "404"))
-		}, label.Example("/etc/portway/pages"))
+		}, label.Example("/etc/portway/pages"), label.Shown(redact.URL))
 	m.statuses = []statusRange{{400, 599}}
 	first := true
 	s.Each("error-pages.status", "Which errors are replaced: statuses, ranges such as `500-504`, or `5xx`.", func(item string) error {

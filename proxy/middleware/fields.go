@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"portway/internal/redact"
 	"portway/label"
 	"portway/proxy/exchange"
 )
@@ -28,6 +29,9 @@ const (
 
 // fieldsType is how labels name the type of a list of changes.
 const fieldsType = "fields, one a line"
+
+// shownFields is what people are shown of such a list.
+var shownFields = label.Shown(func(value string) string { return redact.Lines(value, ":") })
 
 // parseChanges reads lines of the forms "Name: value", "+Name: value" and "-Name".
 func parseChanges(text string) ([]change, error) {
@@ -57,7 +61,7 @@ func parseChange(line string) (change, error) {
 	name, value, colon := strings.Cut(rest, ":")
 	name, value = strings.TrimSpace(name), strings.TrimSpace(value)
 	wrong := func(why, fix string) (change, error) {
-		return change{}, &label.Error{Why: label.Quote(line) + " " + why, Fix: fix}
+		return change{}, &label.Error{Why: label.Quote(redact.Line(line, ":")) + " " + why, Fix: fix}
 	}
 	switch {
 	case !validName(name):
@@ -75,7 +79,9 @@ func parseChange(line string) (change, error) {
 	}
 	c.name, c.lower = []byte(name), strings.ToLower(name)
 	var err error
-	c.value, err = parseTemplate(value)
+	if c.value, err = parseTemplate(value); err != nil && redact.Names(nil).Secret(c.name) {
+		return wrong("has something in braces that is no placeholder", "see which there are in the documentation of the label")
+	}
 	if text, ok := c.value.constant(); ok && c.kind != removeField {
 		c.line = exchange.NewLine(name, text)
 	}

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"portway/internal/redact"
 	"portway/label"
 	"portway/proxy/errorpage"
 	"portway/proxy/exchange"
@@ -41,7 +42,7 @@ func (m *forwardAuth) Labels(s *label.Set) {
 		func(value string) error {
 			m.address = value
 			return checkService(value)
-		}, label.Example("http://authelia:9091/api/authz/forward-auth"))
+		}, label.Example("http://authelia:9091/api/authz/forward-auth"), label.Shown(redact.URL))
 	s.Each("forward-auth.response-headers",
 		"Header fields of the service's answer that the application gets; a client's own are removed. A `*` at the end stands for anything.",
 		m.addCopied, label.Needs("forward-auth"), label.Example("Remote-User, Remote-Groups"))

@@ -20,7 +20,7 @@ func (m *requestHeaders) Labels(s *label.Set) {
 	s.Func("request-headers", fieldsType,
 		"Change header fields of requests to the application: `Name: value` sets one, `+Name: value` adds one, `-Name` removes it. "+
 			"A value may have placeholders: `{client_ip}`, `{host}`, `{method}`, `{path}`, `{query}`, `{request_id}`, `{route}`, `{scheme}`, `{uri}`.",
-		m.parse, label.Example("X-Client: {client_ip}"), label.Lines())
+		m.parse, label.Example("X-Client: {client_ip}"), label.Lines(), shownFields)
 }
 
 func (m *requestHeaders) parse(value string) error {

@@ -25,7 +25,7 @@ func (m *responseHeaders) Labels(s *label.Set) {
 				}
 			}
 			return err
-		}, label.Example("-Server"), label.Lines())
+		}, label.Example("-Server"), label.Lines(), shownFields)
 }
 
 // Wrap adds the changes, if there are any.

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"portway/internal/redact"
 	"portway/label"
 	"portway/proxy/exchange"
 )
@@ -123,11 +124,11 @@ func checkService(value string) error {
 	u, err := url.Parse(value)
 	switch {
 	case err != nil || u.Scheme != "http" && u.Scheme != "https" || u.Hostname() == "" || !validText(value) || strings.Contains(value, " "):
-		return &label.Error{Why: label.Quote(value) + " is no address of a service", Fix: "write it with http:// or https://, for example http://auth:9091/api/verify"}
+		return &label.Error{Why: label.Quote(redact.URL(value)) + " is no address of a service", Fix: "write it with http:// or https://, for example http://auth:9091/api/verify"}
 	case u.User != nil:
 		return &label.Error{Why: "has a name or password in the address, where logs would show it", Fix: "remove what is before the @", Safe: true}
 	case u.Fragment != "":
-		return &label.Error{Why: label.Quote(value) + " has a #, which servers never see", Fix: "remove it and what follows"}
+		return &label.Error{Why: label.Quote(redact.URL(value)) + " has a #, which servers never see", Fix: "remove it and what follows"}
 	}
 	return nil
 }
