@@ -34,12 +34,16 @@ func (l *Log) Handler(next slog.Handler) slog.Handler { return &tee{Handler: nex
 func (l *Log) Lines(f LineFilter) []Line {
 	fit := []Line{}
 	for _, x := range l.lines.all() {
-		if f.fits(&x) {
+		if f.Fits(&x) {
 			fit = append(fit, x)
 		}
 	}
 	return fit
 }
+
+// Listen gives what is kept, the oldest first, and a channel on which new lines come
+// until stop. Who is slow to take them misses some.
+func (l *Log) Listen() (past []Line, next <-chan Line, stop func()) { return l.lines.listen() }
 
 // tee is a slog.Handler.
 type tee struct {
@@ -110,7 +114,8 @@ type LineFilter struct {
 	Text  string     // anywhere, in any case
 }
 
-func (f *LineFilter) fits(x *Line) bool {
+// Fits tells whether a line is wanted.
+func (f *LineFilter) Fits(x *Line) bool {
 	var level slog.Level
 	if level.UnmarshalText([]byte(x.Level)) == nil && level < f.Level {
 		return false

@@ -63,6 +63,17 @@ func lastEvent(r *http.Request) uint64 {
 	return n
 }
 
+// Listen gives channels on which Events and Failures come as they happen, until stop. Who
+// is slow to take them misses some.
+func (s *Server) Listen() (events <-chan Event, failures <-chan Failure, stop func()) {
+	_, events, stopEvents := s.history.listen()
+	_, failures, stopFailures := s.failed.listen()
+	return events, failures, func() {
+		stopEvents()
+		stopFailures()
+	}
+}
+
 // streamEvents sends Events, as "change", and Failures, as "failure", as they happen.
 func (s *Server) streamEvents(w http.ResponseWriter, r *http.Request) {
 	past, events, stop := s.history.listen()
@@ -110,7 +121,7 @@ func (s *Server) streamLog(w http.ResponseWriter, r *http.Request) {
 	since := lastEvent(r)
 	var fit []Line
 	for _, x := range past {
-		if x.Seq > since && f.fits(&x) {
+		if x.Seq > since && f.Fits(&x) {
 			fit = append(fit, x)
 		}
 	}
@@ -127,7 +138,7 @@ func (s *Server) streamLog(w http.ResponseWriter, r *http.Request) {
 		case <-r.Context().Done():
 			return
 		case x := <-lines:
-			if f.fits(&x) {
+			if f.Fits(&x) {
 				err = out.send("line", x.Seq, x)
 			}
 		case <-beat.C:

@@ -33,6 +33,7 @@ type Engine interface {
 type Config struct {
 	Engine Engine // nil: static files only
 	Static string // folder of *.yaml route files; empty: none
+	Own    []Own  // static routes of Portway itself
 	Logger *slog.Logger
 
 	// Middleware makes the binders, new ones for each route, that read what labels
@@ -47,6 +48,12 @@ type Config struct {
 
 	Quiet    time.Duration // a burst of events is over after this much silence; 0: 100 ms
 	MaxDelay time.Duration // a table is emitted at the latest this long after an event; 0: 1 s
+}
+
+// Own is a static file that Portway writes itself, for routes of its own.
+type Own struct {
+	Name string // for people, in Problems and as what routes come from
+	Text []byte // as in a file
 }
 
 // Watch emits a table at the start, when all sources have been read once, and

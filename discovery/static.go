@@ -31,8 +31,15 @@ type resolved struct {
 
 // onStatic takes in what the files say now.
 func (w *watcher) onStatic(s *staticSet) {
-	w.static, w.newSet, w.dirty = s, true, true
+	w.static, w.newSet, w.dirty = w.own.and(s), true, true
 	w.emits.hurry(time.Now())
+}
+
+// and is all that both say.
+func (s *staticSet) and(other *staticSet) *staticSet {
+	return &staticSet{
+		problems: slices.Concat(s.problems, other.problems), files: slices.Concat(s.files, other.files), bundles: slices.Concat(s.bundles, other.bundles),
+	}
 }
 
 // serve makes the routes of the files, those that need it. One that did not change

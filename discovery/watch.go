@@ -39,6 +39,7 @@ type watcher struct {
 	secrets  *secretFiles // nil until there is one
 	newFiles bool         // that secrets are read from
 
+	own     staticSet            // what Portway says itself
 	static  *staticSet           // nil until the folder has been read
 	files   map[string]*resolved // its routes, by ID
 	serving staticRoutes         // what comes of it
@@ -81,6 +82,11 @@ func newWatcher(cfg Config, emit func(*route.Table)) *watcher {
 		retries:     make(map[string]time.Time),
 		emits:       coalescer{quiet: cfg.Quiet, max: cfg.MaxDelay},
 	}
+	for _, o := range cfg.Own {
+		said, _ := readText(parser, o.Name, "own:"+o.Name, o.Text)
+		w.own.files = append(w.own.files, staticFile{read: true, said: said})
+		w.own.bundles = append(w.own.bundles, said.bundles...)
+	}
 	if d, ok := cfg.Engine.(interface{ DaemonHost() string }); ok {
 		w.host = d.DaemonHost()
 	}
@@ -107,7 +113,7 @@ func (w *watcher) run(ctx context.Context) error {
 		f := newFolder(w.cfg.Static, w.rules.parser, w.cfg.Quiet, w.cfg.MaxDelay, w.log)
 		w.tasks.Go(func() { f.run(ctx, fromFiles) })
 	} else {
-		w.static = &staticSet{}
+		w.static, w.newSet = &w.own, true
 	}
 
 	w.emits.touch(time.Now())

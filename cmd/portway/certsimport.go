@@ -120,10 +120,11 @@ func (r *runCmd) leftByOthers(inv *invocation) (migrate.Found, error) {
 
 // onSocket is what the control socket answers. The commands for certificates are
 // there and nowhere else, since they give keys away.
-func onSocket(status http.Handler, c certificates) http.Handler {
+func onSocket(status http.Handler, c certificates, board http.Handler) http.Handler {
 	mux := http.NewServeMux()
 	mux.Handle(certificatesPath, c.commands().Handler())
 	mux.Handle(certificatesPath+"/", c.commands().Handler())
+	mux.Handle(dashboardPath+"/", board)
 	mux.Handle("/", status)
 	return mux
 }

@@ -17,12 +17,14 @@ import (
 )
 
 const (
-	controlName    = "control"        // of the control socket, for a successor
-	adminName      = "admin"          // of listeners for the control API over TCP
-	metricsName    = "metrics"        // of listeners for metrics
-	startTime      = 60 * time.Second // for a successor to serve
-	certTime       = 3 * time.Second  // for stored certificates to be loaded, before we call ourselves ready
-	farewellTime   = 2 * time.Second  // for requests over HTTP/3, when a successor waits for its socket
+	controlName    = "control"         // of the control socket, for a successor
+	adminName      = "admin"           // of listeners for the control API over TCP
+	metricsName    = "metrics"         // of listeners for metrics
+	dashboardName  = "dashboard"       // of listeners for the dashboard
+	ownRouteName   = "dashboard-route" // of the socket that the dashboard's route leads to
+	startTime      = 60 * time.Second  // for a successor to serve
+	certTime       = 3 * time.Second   // for stored certificates to be loaded, before we call ourselves ready
+	farewellTime   = 2 * time.Second   // for requests over HTTP/3, when a successor waits for its socket
 	noticeProblems = "systemd may think that Portway has not started; see NotifyAccess= in its unit"
 )
 
@@ -36,6 +38,8 @@ type neighbours struct {
 	control   net.Listener // nil if there is none
 	admin     []net.Listener
 	metrics   []net.Listener
+	dashboard []net.Listener
+	ownRoute  net.Listener // that the dashboard's route leads to; nil if there is none
 
 	once   sync.Once     // ready
 	accept chan struct{} // closed when connections may be accepted
@@ -64,6 +68,9 @@ func (n *neighbours) listen(r *runCmd, c *cli) error {
 	if n.admin, err = n.open("admin", n.admin, r.Admin); err == nil {
 		n.metrics, err = n.open("metrics", n.metrics, r.Metrics.addresses)
 	}
+	if err == nil {
+		n.dashboard, err = n.open("dashboard", n.dashboard, r.Dashboard)
+	}
 	if err != nil {
 		n.listeners.Close()
 		return err
@@ -78,26 +85,37 @@ func (n *neighbours) listen(r *runCmd, c *cli) error {
 func (n *neighbours) adopt(s service.File, r *runCmd) (err error) {
 	switch {
 	case s.Name == controlName:
-		n.control, err = net.FileListener(s.File)
-		if unix, ok := n.control.(*net.UnixListener); ok {
-			unix.SetUnlinkOnClose(true)
+		n.control, err = adoptUnix(s.File)
+		return err
+	case s.Name == ownRouteName:
+		n.ownRoute, err = adoptUnix(s.File)
+		return err
+	case n.overTCP()[s.Name] != nil:
+		l, err := net.FileListener(s.File)
+		if err == nil {
+			all := n.overTCP()[s.Name]
+			*all = append(*all, l)
 		}
 		return err
-	case s.Name == adminName, s.Name == metricsName:
-		l, err := net.FileListener(s.File)
-		if err != nil {
-			return err
-		}
-		if s.Name == adminName {
-			n.admin = append(n.admin, l)
-		} else {
-			n.metrics = append(n.metrics, l)
-		}
-		return nil
 	case s.Name == proxy.KindHTTP3 && !r.HTTP3:
 		return nil
 	}
 	return n.listeners.Adopt(s.Name, s.File)
+}
+
+// overTCP are the listeners over TCP besides those of the proxy, by what a successor
+// knows them by.
+func (n *neighbours) overTCP() map[string]*[]net.Listener {
+	return map[string]*[]net.Listener{adminName: &n.admin, metricsName: &n.metrics, dashboardName: &n.dashboard}
+}
+
+// adoptUnix takes over a unix socket with the file that it has.
+func adoptUnix(f *os.File) (net.Listener, error) {
+	l, err := net.FileListener(f)
+	if unix, ok := l.(*net.UnixListener); ok {
+		unix.SetUnlinkOnClose(true)
+	}
+	return l, err
 }
 
 // open gives listeners at the addresses that a setting wants: those of them that were
@@ -203,8 +221,10 @@ func (n *neighbours) handOver(ctx context.Context, server *proxy.Server, endCont
 	}
 	n.logger.Info("a successor serves; finishing requests in flight", "successor", successor.PID)
 	n.notify(service.MainPID(successor.PID) + "\n" + service.Ready)
-	if unix, ok := n.control.(*net.UnixListener); ok {
-		unix.SetUnlinkOnClose(false)
+	for _, l := range []net.Listener{n.control, n.ownRoute} {
+		if unix, ok := l.(*net.UnixListener); ok {
+			unix.SetUnlinkOnClose(false)
+		}
 	}
 	endControl()
 	leave, cancel := context.WithTimeoutCause(ctx, farewellTime, errors.New("a successor takes over HTTP/3"))
@@ -226,11 +246,13 @@ func (n *neighbours) start(ctx context.Context) (*service.Successor, error) {
 	for _, s := range n.listeners.Sockets() {
 		c.Sockets = append(c.Sockets, service.Socket{Name: s.Kind, Conn: s.Conn})
 	}
-	if unix, ok := n.control.(*net.UnixListener); ok {
-		c.Sockets = append(c.Sockets, service.Socket{Name: controlName, Conn: unix})
+	for name, l := range map[string]net.Listener{controlName: n.control, ownRouteName: n.ownRoute} {
+		if unix, ok := l.(*net.UnixListener); ok {
+			c.Sockets = append(c.Sockets, service.Socket{Name: name, Conn: unix})
+		}
 	}
-	for name, all := range map[string][]net.Listener{adminName: n.admin, metricsName: n.metrics} {
-		for _, l := range all {
+	for name, all := range n.overTCP() {
+		for _, l := range *all {
 			if tcp, ok := l.(*net.TCPListener); ok {
 				c.Sockets = append(c.Sockets, service.Socket{Name: name, Conn: tcp})
 			}

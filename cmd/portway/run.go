@@ -15,6 +15,7 @@ import (
 	"golang.org/x/sync/errgroup"
 
 	"portway/admin"
+	"portway/admin/dashboard"
 	"portway/certs"
 	"portway/certs/preflight"
 	"portway/discovery"
@@ -34,7 +35,8 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	level := new(slog.LevelVar)
 	level.Set(parseLevel(r.LogLevel))
 	lines := admin.NewLog()
-	logger := slog.New(lines.Handler(newLogger(os.Stderr, r.LogFormat, level).Handler()))
+	notKept := newLogger(os.Stderr, r.LogFormat, level) // for what the API is not to tell
+	logger := slog.New(lines.Handler(notKept.Handler()))
 	logger.Info("starting", "version", versionString(), "settings_file", cmp.Or(inv.sources.path, "none"))
 
 	inherited, err := service.Inherit(inv.sources.env)
@@ -119,6 +121,10 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	})
 	watching.registry.MustRegister(status.Collector())
 	around.openControl(c.Control)
+	board, err := r.dashboard(dashboard.Config{Admin: status, Log: lines, Traffic: watching.traffic(), Logger: logger}, around, c.Control, notKept)
+	if err != nil {
+		return err
+	}
 	problems := &admin.ProblemLog{Logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
 		"log-level":       func(c *cli) { level.Set(parseLevel(c.Run.LogLevel)) },
@@ -171,12 +177,15 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		g.Go(func() error { return countries.Run(life) })
 	}
 	g.Go(func() error {
-		return discovery.Watch(life, r.discovery(engine, logger), emit)
+		return discovery.Watch(life, r.discovery(engine, board.routes(), logger), emit)
 	})
 	if around.control != nil {
-		g.Go(func() error { return serveControl(asked, around.control, onSocket(status, certificates), logger) })
+		g.Go(func() error {
+			return serveControl(asked, around.control, onSocket(status, certificates, board.control()), logger)
+		})
 	}
 	g.Go(func() error { return watching.serve(asked, around.metrics) })
+	g.Go(func() error { return board.run(asked, stop, around, logger) })
 	for _, l := range around.admin {
 		logger.Info("the control API is served over TCP", "address", l.Addr().String())
 		g.Go(func() error { return serveControl(asked, l, admin.ByToken(string(r.AdminToken), status), logger) })
@@ -219,7 +228,7 @@ func (r *runCmd) check(inv *invocation) error {
 	if r.CacheDisk > 0 && r.CacheDisk < cache.MinDisk {
 		return &settingsError{[]string{fmt.Sprintf("%s: less than %d MiB are of no use", inv.where("cache-disk"), cache.MinDisk>>20)}}
 	}
-	return errors.Join(r.checkWatch(inv), r.checkShared(inv))
+	return errors.Join(r.checkWatch(inv), r.checkShared(inv), r.checkDashboard(inv))
 }
 
 // cacheFolder is where answers are stored that go to disk.
@@ -228,10 +237,10 @@ func (r *runCmd) cacheFolder() string {
 }
 
 // discovery is where routes come from.
-func (r *runCmd) discovery(engine discovery.Engine, logger *slog.Logger) discovery.Config {
+func (r *runCmd) discovery(engine discovery.Engine, own []discovery.Own, logger *slog.Logger) discovery.Config {
 	only, _ := discovery.ParseConstraint(r.Constraint) // see checkShared
 	return discovery.Config{
-		Engine: engine, Static: r.staticRoutes(), Middleware: proxy.Binders, Logger: logger,
+		Engine: engine, Static: r.staticRoutes(), Own: own, Middleware: proxy.Binders, Logger: logger,
 		Defaults: label.Values(r.Default), DefaultHost: r.DefaultHost.HostRule, Only: only,
 		Places: r.GeoIP != "",
 	}

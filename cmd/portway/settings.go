@@ -35,6 +35,7 @@ type cli struct {
 	Routes      routesCmd      `cmd:"" help:"List what is served."`
 	Logs        logsCmd        `cmd:"" help:"Show the log of the running Portway."`
 	Certs       certsCmd       `cmd:"" help:"Look after the certificates of the running Portway: list, show, renew, revoke, export, import."`
+	Dashboard   dashboardCmd   `cmd:"" help:"Print a link that signs you in to the dashboard of the running Portway."`
 	Cache       cacheCmd       `cmd:"" help:"Drop what the cache of the running Portway has stored."`
 	Trust       trustCmd       `cmd:"" help:"Show the internal CA's root certificate and how to trust it."`
 	Healthcheck healthcheckCmd `cmd:"" help:"Ask the running Portway whether it serves: exit status 0 or 1."`
@@ -94,6 +95,10 @@ type runCmd struct {
 	OwnerPages bool      `name:"owner-pages" group:"admin" default:"true" help:"Error pages tell clients on this machine itself (loopback, and not through a tunnel or another proxy) why, and what to type to learn more. Nobody else is told. Default: true."`
 	AdminToken secret    `group:"admin" placeholder:"TOKEN" help:"Token that --admin asks for, as Authorization: Bearer TOKEN; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none."`
 
+	Dashboard       addresses    `group:"admin" placeholder:"ADDRESS,..." default:"off" help:"Where the dashboard is served over plain HTTP, for example 127.0.0.1:8420. Who wants to see it signs in: the log has a password at the first start, and portway dashboard prints a link. Default: off."`
+	DashboardHost   []string     `group:"admin" placeholder:"HOST,..." help:"Host that the dashboard is served at by HTTPS, beside all others, as a route with a certificate of its own, for example portway.example.com. Default: none."`
+	DashboardOption routeOptions `group:"admin" placeholder:"OPTION=VALUE" help:"Option of that route, such as ip.allow=private; as a label, without portway. Give the flag several times, a line each in the variable, a list in the file. Default: none."`
+
 	Metrics         metricsAt `group:"watch" placeholder:"ADDRESS,..." default:"control" help:"Where metrics for Prometheus are served, at /metrics, to whoever can connect: they tell names of routes and hosts. The control socket has them too; with the word control only that one; with off nothing is counted. Default: control."`
 	AccessLog       string    `group:"watch" placeholder:"FILE" help:"File that gets a line for each request, or stdout or stderr. SIGUSR1 opens it anew. Default: none."`
 	AccessLogFormat string    `group:"watch" placeholder:"FORMAT" enum:"json,logfmt,common,combined" default:"json" help:"How its lines look: json, logfmt, common or combined. Default: json."`
@@ -114,7 +119,7 @@ var groups = []kong.Group{
 	{Key: "sources", Title: "Where routes come from:"},
 	{Key: "cache", Title: "Cache:"},
 	{Key: "certs", Title: "Certificates:"},
-	{Key: "admin", Title: "Control API:"},
+	{Key: "admin", Title: "Control API and dashboard:"},
 	{Key: "watch", Title: "Metrics, access log, traces:"},
 	{Key: "log", Title: "Log:"},
 	{Key: "process", Title: "Process:"},
