@@ -115,6 +115,27 @@ func resolve(cfg Config) (all map[string]CA, use []string, err error) {
 	return all, use, nil
 }
 
+// Asked gives the CAs that cfg asks for names without a wish, in order, with their
+// directories and roots; none if that is the internal one.
+func Asked(cfg Config) ([]CA, error) {
+	all, use, err := resolve(cfg)
+	if err != nil {
+		return nil, err
+	}
+	var asked []CA
+	for _, name := range use {
+		ca := all[name]
+		if name == InternalCA {
+			continue
+		}
+		if ca.Roots == "" {
+			ca.Roots = cfg.Roots
+		}
+		asked = append(asked, ca)
+	}
+	return asked, nil
+}
+
 func unknownCA(name string, all map[string]CA) error {
 	names := []string{InternalCA}
 	for known := range all {

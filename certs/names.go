@@ -41,6 +41,12 @@ func classify(name string, internalOnly bool, isPublic func(netip.Addr) bool) (k
 	}
 }
 
+// Public tells whether a name is one that a public CA may certify.
+func Public(name string) bool {
+	k, _ := classify(normalize(name), false, publicAddress)
+	return k == public
+}
+
 // publicAddress tells whether a CA on the internet could reach addr.
 func publicAddress(addr netip.Addr) bool {
 	if !addr.IsGlobalUnicast() || addr.IsPrivate() {

@@ -26,11 +26,17 @@ const (
 
 // news is what a connection tells Watch: one of the first four fields is set.
 type news struct {
-	connected *system.Info
+	connected *greeting
 	list      []container.Summary // not nil, but perhaps empty
 	event     *events.Message
 	lost      error
 	brief     bool // lost after a good while, and not yet in vain tried again
+}
+
+// greeting is what an engine says about itself.
+type greeting struct {
+	info *system.Info
+	api  string // version of its API; empty if it does not say
 }
 
 // connection subscribes to the engine's events and lists its containers, again
@@ -80,7 +86,7 @@ func (c *connection) send(ctx context.Context, n news) {
 func (c *connection) session(ctx context.Context) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
-	info, err := c.greet(ctx)
+	said, err := c.greet(ctx)
 	if err != nil {
 		return err
 	}
@@ -89,7 +95,7 @@ func (c *connection) session(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	c.send(ctx, news{connected: info})
+	c.send(ctx, news{connected: said})
 
 	type listing struct {
 		list []container.Summary
@@ -136,7 +142,7 @@ func (c *connection) session(ctx context.Context) error {
 }
 
 // greet finds out whom it speaks to.
-func (c *connection) greet(ctx context.Context) (*system.Info, error) {
+func (c *connection) greet(ctx context.Context) (*greeting, error) {
 	ping, err := c.ping(ctx)
 	if err != nil {
 		return nil, err
@@ -151,9 +157,9 @@ func (c *connection) greet(ctx context.Context) (*system.Info, error) {
 	if err != nil {
 		// Only nice to have; a socket proxy may well refuse it.
 		c.log.Debug("Docker engine: no information about it", "error", err)
-		return &system.Info{}, nil
+		info = system.Info{}
 	}
-	return &info, nil
+	return &greeting{&info, ping.APIVersion}, nil
 }
 
 func (c *connection) ping(ctx context.Context) (types.Ping, error) {

@@ -12,6 +12,7 @@ import (
 	"unicode"
 
 	cerrdefs "github.com/containerd/errdefs"
+	"github.com/docker/docker/api/types/versions"
 
 	"portway/label"
 )
@@ -85,10 +86,34 @@ func oneLine(err error) string {
 }
 
 // Trouble says, for people, why a call to an engine failed, and what to do.
-func Trouble(e Engine, err error) label.Problem {
-	host := "at an unknown address"
+func Trouble(e Engine, err error) label.Problem { return engineTrouble(hostOf(e), err) }
+
+// hostOf says for people where an engine is.
+func hostOf(e Engine) string {
 	if d, ok := e.(interface{ DaemonHost() string }); ok {
-		host = d.DaemonHost()
+		return d.DaemonHost()
 	}
-	return engineTrouble(host, err)
+	return "at an unknown address"
+}
+
+// oldestAPI is that of engine 20.10, the oldest that Portway is tested with.
+const oldestAPI = "1.41"
+
+// tooOld says what is wrong with an engine by the version of its API, which may be empty;
+// zero if nothing is.
+func tooOld(host, api string) label.Problem {
+	if api == "" || !versions.LessThan(api, oldestAPI) {
+		return label.Problem{}
+	}
+	return label.Problem{
+		Source: "Docker engine " + host, Why: "speaks API " + api + ", which is older than what Portway is tested with (" + oldestAPI + ", engine 20.10)",
+		Fix: "update the engine",
+	}
+}
+
+// TooOld is what is wrong with an engine that says it speaks a version of the API; ok is false
+// if nothing is.
+func TooOld(e Engine, api string) (p label.Problem, ok bool) {
+	p = tooOld(hostOf(e), api)
+	return p, p != (label.Problem{})
 }

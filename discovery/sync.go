@@ -9,9 +9,6 @@ import (
 	"time"
 
 	"github.com/docker/docker/api/types/container"
-	"github.com/docker/docker/api/types/system"
-
-	"portway/label"
 )
 
 // onNews takes in what the connection to the engine tells.
@@ -28,7 +25,9 @@ func (w *watcher) onNews(n news) {
 	}
 }
 
-func (w *watcher) onConnected(info *system.Info) {
+func (w *watcher) onConnected(said *greeting) {
+	info := said.info
+	w.old = tooOld(w.host, said.api)
 	w.log.Info("connected to the Docker engine", "host", w.host, "version", info.ServerVersion)
 	w.inspections.ctx, w.inspections.cancel = context.WithCancel(w.ctx)
 	remote := remoteHost(w.host)
@@ -56,8 +55,8 @@ func remoteHost(host string) string {
 // differs.
 func (w *watcher) onList(list []container.Summary) {
 	w.settled, w.listed = true, true
-	if w.trouble != (label.Problem{}) {
-		w.trouble, w.dirty = label.Problem{}, true
+	if w.trouble != w.old {
+		w.trouble, w.dirty = w.old, true
 	}
 	w.emits.touch(time.Now())
 	w.findSelf(list)

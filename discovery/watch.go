@@ -31,6 +31,7 @@ type watcher struct {
 	retries     map[string]time.Time // containers to be inspected (again), and when
 
 	trouble label.Problem // with the engine; zero if there is none
+	old     label.Problem // with the version of the engine; zero if it is new enough
 	listed  bool          // all containers are known, if perhaps not yet inspected
 	settled bool          // listed, or known to be out of reach
 	synced  bool          // all containers have been inspected once
@@ -74,7 +75,7 @@ func newWatcher(cfg Config, emit func(*route.Table)) *watcher {
 		rules:       &rules{parser: parser, only: cfg.Only, host: cfg.DefaultHost},
 		bundles:     newBundles(),
 		files:       make(map[string]*resolved),
-		host:        "at an unknown address",
+		host:        hostOf(cfg.Engine),
 		entries:     make(map[string]*entry),
 		groups:      make(map[string]*group),
 		dirtyGroups: make(map[string]bool),
@@ -86,9 +87,6 @@ func newWatcher(cfg Config, emit func(*route.Table)) *watcher {
 		said, _ := readText(parser, o.Name, "own:"+o.Name, o.Text)
 		w.own.files = append(w.own.files, staticFile{read: true, said: said})
 		w.own.bundles = append(w.own.bundles, said.bundles...)
-	}
-	if d, ok := cfg.Engine.(interface{ DaemonHost() string }); ok {
-		w.host = d.DaemonHost()
 	}
 	return w
 }

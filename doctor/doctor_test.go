@@ -105,21 +105,24 @@ func TestCA(t *testing.T) {
 	}
 }
 
-// TestIPv6Clients: ports published for IPv6, of a container that has only IPv4.
+// TestIPv6Clients: ports published for IPv6, of a container that has only IPv4, and of one
+// that has both.
 func TestIPv6Clients(t *testing.T) {
 	t.Parallel()
 	endpoint := &network.EndpointSettings{IPAddress: "172.17.0.2"}
 	self := container.InspectResponse{NetworkSettings: &container.NetworkSettings{Networks: map[string]*network.EndpointSettings{"edge": endpoint}}}
+	check := func(what, version string, want Status) {
+		t.Helper()
+		if r := throughProxy(self, version); len(r) != 1 || r[0].Status != want {
+			t.Errorf("%s: %v", what, r)
+		}
+	}
 	self.NetworkSettings.Ports = nat.PortMap{"443/tcp": {{HostIP: "0.0.0.0", HostPort: "443"}}}
-	if r := throughProxy(self); r != nil {
-		t.Errorf("published for IPv4 only: %v", r)
-	}
+	check("published for IPv4 only", "28.0.1", Good)
 	self.NetworkSettings.Ports["443/tcp"] = append(self.NetworkSettings.Ports["443/tcp"], nat.PortBinding{HostIP: "::", HostPort: "443"})
-	if r := throughProxy(self); len(r) != 1 || r[0].Status != Warning {
-		t.Errorf("published for IPv6: %v", r)
-	}
+	check("published for IPv6", "28.0.1", Warning)
 	endpoint.GlobalIPv6Address = "fd00::2"
-	if r := throughProxy(self); r != nil {
-		t.Errorf("with an IPv6 address: %v", r)
-	}
+	check("with an IPv6 address", "28.0.1", Good)
+	check("with one, by an engine that does not say its version", "", Good)
+	check("with one, by an engine that needs to be told", "20.10.24", Unknown)
 }

@@ -14,9 +14,6 @@ import (
 	"portway/discovery"
 )
 
-// oldestAPI is that of engine 20.10, the oldest that Portway is tested with.
-const oldestAPI = "1.41"
-
 const engineLimit = 5 * time.Second
 
 // Engine asks for all that discovery asks for, and how clients come to Portway's container.
@@ -40,8 +37,8 @@ func Engine(ctx context.Context, e discovery.Engine) Report {
 		info = system.Info{} // a socket proxy may well refuse it
 	}
 	all := Report{{Good, about, "answers, version " + or(info.ServerVersion, "unknown") + ", API " + ping.APIVersion, "", ""}}
-	if ping.APIVersion != "" && versions.LessThan(ping.APIVersion, oldestAPI) {
-		all[0] = Finding{Warning, about, "speaks API " + ping.APIVersion, "it is older than what Portway is tested with (" + oldestAPI + ", engine 20.10)", "update the engine"}
+	if p, old := discovery.TooOld(e, ping.APIVersion); old {
+		all[0] = Finding{Warning, about, p.Source + ": " + p.Why, "what it does not know yet goes wrong", p.Fix}
 	}
 	return append(all, clients(ctx, e, info)...)
 }
@@ -64,27 +61,46 @@ func clients(ctx context.Context, e discovery.Engine, info system.Info) Report {
 	if err != nil || self.NetworkSettings == nil || self.HostConfig == nil || self.HostConfig.NetworkMode.IsHost() {
 		return nil // in no container, or one whose sockets are the host's
 	}
-	return throughProxy(self)
+	return throughProxy(self, info.ServerVersion)
 }
 
+// ip6tables is the first version of the engine that forwards ports for IPv6 itself without
+// being told so.
+const ip6tables = "27.0"
+
 // throughProxy tells whether clients by IPv6 come by Docker's userland proxy: the ports are
-// published for IPv6, and the container has no such address that they could be sent to.
-func throughProxy(self container.InspectResponse) Report {
+// published for IPv6, and the engine cannot send them on to such an address.
+func throughProxy(self container.InspectResponse, version string) Report {
+	f := Finding{Good, "client addresses", "are those of clients, by IPv6 too", "", ""}
+	const why = "rules about addresses and rate limits would take all of them for one client"
+	has := false
 	for _, n := range self.NetworkSettings.Networks {
-		if n != nil && n.GlobalIPv6Address != "" {
-			return nil
+		has = has || n != nil && n.GlobalIPv6Address != ""
+	}
+	switch {
+	case !publishesIPv6(self):
+		f.What = "are those of clients, which come by IPv4 only"
+	case !has:
+		f = Finding{
+			Warning, f.About, "clients by IPv6 come through Docker's userland proxy, with the address of the network's gateway", why,
+			"give Portway's network IPv6 (enable_ipv6: true, and ip6tables in the engine's settings), or use network_mode: host",
+		}
+	case version != "" && versions.LessThan(version, ip6tables):
+		f = Finding{
+			Unknown, f.About, "an engine of version " + version + " sends clients by IPv6 through its userland proxy, with the address of the network's gateway, unless its settings say otherwise", why,
+			`see that /etc/docker/daemon.json has "ip6tables": true and "experimental": true, or update the engine`,
 		}
 	}
+	return Report{f}
+}
+
+func publishesIPv6(self container.InspectResponse) bool {
 	for _, bindings := range self.NetworkSettings.Ports {
 		for _, b := range bindings {
 			if ip, err := netip.ParseAddr(b.HostIP); err == nil && ip.Is6() {
-				return Report{{
-					Warning, "client addresses", "clients by IPv6 come through Docker's userland proxy, with the address of the network's gateway",
-					"rules about addresses and rate limits would take all of them for one client",
-					"give Portway's network IPv6 (enable_ipv6: true, and ip6tables in the engine's settings), or use network_mode: host",
-				}}
+				return true
 			}
 		}
 	}
-	return nil
+	return false
 }

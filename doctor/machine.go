@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"syscall"
 	"time"
 
@@ -113,18 +114,37 @@ func UDPBuffer() Finding {
 		return Finding{Unknown, about, err.Error(), "", ""}
 	}
 	defer func() { _ = unix.Close(fd) }()
-	_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF, udpBuffer)
-	got, err := unix.GetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_RCVBUF)
-	if err != nil {
-		return Finding{Unknown, about, err.Error(), "", ""}
+	var got [2]int
+	for i, option := range []int{unix.SO_RCVBUF, unix.SO_SNDBUF} {
+		_ = unix.SetsockoptInt(fd, unix.SOL_SOCKET, option, udpBuffer)
+		if got[i], err = unix.GetsockoptInt(fd, unix.SOL_SOCKET, option); err != nil {
+			return Finding{Unknown, about, err.Error(), "", ""}
+		}
+		got[i] /= 2 // the kernel doubles it for its own use
 	}
-	if got /= 2; got < udpBuffer { // the kernel doubles it for its own use
-		return Finding{
-			Warning, about, fmt.Sprintf("at most %d KiB, HTTP/3 asks for %d", got>>10, udpBuffer>>10), "large transfers by HTTP/3 are slower",
-			fmt.Sprintf("on the host: sysctl -w net.core.rmem_max=%d net.core.wmem_max=%[1]d", udpBuffer),
+	return judgeUDP(got[0], got[1])
+}
+
+// judgeUDP says what there is to say about what can be received and sent at once.
+func judgeUDP(receive, send int) Finding {
+	const about = "UDP buffers"
+	var short, set []string
+	for _, x := range []struct {
+		what, limit string
+		got         int
+	}{{"to receive", "net.core.rmem_max", receive}, {"to send", "net.core.wmem_max", send}} {
+		if x.got < udpBuffer {
+			short = append(short, fmt.Sprintf("%d KiB %s", x.got>>10, x.what))
+			set = append(set, fmt.Sprintf("%s=%d", x.limit, udpBuffer))
 		}
 	}
-	return Finding{Good, about, "as large as HTTP/3 asks for", "", ""}
+	if short == nil {
+		return Finding{Good, about, "as large as HTTP/3 asks for", "", ""}
+	}
+	return Finding{
+		Warning, about, fmt.Sprintf("at most %s, HTTP/3 asks for %d", strings.Join(short, " and "), udpBuffer>>10), "large transfers by HTTP/3 are slower",
+		"on the host: sysctl -w " + strings.Join(set, " "),
+	}
 }
 
 // CA asks the directory of a CA for its time.
@@ -156,14 +176,17 @@ func CA(ctx context.Context, directory string, trust *tls.Config) Report {
 	return all
 }
 
+// Clock is what findings about the time are about.
+const Clock = "clock"
+
 // clock looks at how far this machine is ahead of the CA.
 func clock(ahead, most time.Duration) Finding {
 	if ahead.Abs() <= most {
-		return Finding{Good, "clock", "is right, as far as the CA tells", "", ""}
+		return Finding{Good, Clock, "is right, as far as the CA tells", "", ""}
 	}
 	word := "ahead"
 	if ahead < 0 {
 		word = "behind"
 	}
-	return Finding{Bad, "clock", fmt.Sprintf("is %v %s of the CA's", ahead.Abs(), word), "certificates seem expired, or not valid yet", "let it be set by NTP (timedatectl set-ntp true)"}
+	return Finding{Bad, Clock, fmt.Sprintf("is %v %s of the CA's", ahead.Abs(), word), "certificates seem expired, or not valid yet", "let it be set by NTP (timedatectl set-ntp true)"}
 }

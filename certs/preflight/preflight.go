@@ -10,8 +10,10 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
+	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"strconv"
 	"strings"
 	"sync"
@@ -134,13 +136,7 @@ func (c *Checker) reach(ctx context.Context, t Target, address string, r *Result
 	if port == 0 {
 		port = 80
 	}
-	at := net.JoinHostPort(address, strconv.Itoa(port))
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+Path, nil)
-	if err != nil {
-		return
-	}
-	req.Host = t.Name
-	resp, err := c.http.Do(req)
+	token, status, err := c.Ask(ctx, t.Name, net.JoinHostPort(address, strconv.Itoa(port)))
 	if err != nil {
 		if !ourAddress(address) { // many routers lead nobody back in (hairpin NAT)
 			r.warn("%s points to %s, where port %d cannot be reached from here: that is so behind some routers, and wrong if it is so from the internet.", t.Name, address, port)
@@ -149,13 +145,51 @@ func (c *Checker) reach(ctx context.Context, t Target, address string, r *Result
 		r.warn("%s points to %s, which is this machine, but nothing answers at port %d.", t.Name, address, port)
 		return
 	}
+	if token == "" {
+		r.warn("%s points to %s, where something else than Portway answers at port %d (%s): let it point to this machine, or let that port lead to Portway.",
+			t.Name, address, port, status)
+	}
+}
+
+// Ask asks at an address (host:port), by the name of a host, which Portway is there. token
+// is the same for all answers of one process, and empty if something else answers.
+func (c *Checker) Ask(ctx context.Context, host, at string) (token, status string, err error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+Path, nil)
+	if err != nil {
+		return "", "", err
+	}
+	req.Host = host
+	resp, err := c.http.Do(req)
+	if err != nil {
+		return "", "", err
+	}
 	defer func() { _ = resp.Body.Close() }()
 	said := make([]byte, len(c.token))
-	n, _ := resp.Body.Read(said)
-	if got := string(said[:n]); got != c.token && !strings.HasPrefix(got, "portway ") {
-		r.warn("%s points to %s, where something else than Portway answers at port %d (%s): let it point to this machine, or let that port lead to Portway.",
-			t.Name, address, port, resp.Status)
+	n, _ := io.ReadFull(resp.Body, said)
+	if got := string(said[:n]); strings.HasPrefix(got, "portway ") {
+		token = got
 	}
+	return token, resp.Status, nil
+}
+
+// Lookup gives the addresses that the DNS has for a name. exists is false if there is no such
+// name; an error means that nothing is known.
+func (c *Checker) Lookup(ctx context.Context, name string) (all []netip.Addr, exists bool, err error) {
+	texts, code, err := c.addresses(ctx, name)
+	switch {
+	case err != nil:
+		return nil, false, err
+	case code == dns.RcodeNameError:
+		return nil, false, nil
+	case code != dns.RcodeSuccess && len(texts) == 0:
+		return nil, false, fmt.Errorf("the DNS server answers %s", dns.RcodeToString[code])
+	}
+	for _, text := range texts {
+		if a, err := netip.ParseAddr(text); err == nil {
+			all = append(all, a)
+		}
+	}
+	return all, true, nil
 }
 
 // ourAddress tells whether address is one of this machine's.

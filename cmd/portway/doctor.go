@@ -1,10 +1,10 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
+	"net/netip"
 	"os"
 	"time"
 
@@ -13,12 +13,10 @@ import (
 	"portway/doctor"
 )
 
-// letsEncrypt is asked when no other directory is set.
-const letsEncrypt = "https://acme-v02.api.letsencrypt.org/directory"
-
 // doctorCmd is "portway doctor".
 type doctorCmd struct {
-	JSON bool `name:"json" help:"Print JSON."`
+	PublicAddress []netip.Addr `placeholder:"ADDRESS,..." help:"Where the internet reaches this machine (IPv4, IPv6), which it cannot know itself behind a router or in a container. Default: the public addresses of its interfaces."`
+	JSON          bool         `name:"json" help:"Print JSON."`
 }
 
 // Run looks at the machine by the settings of the environment and the settings file. The
@@ -32,7 +30,7 @@ func (x doctorCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return exit{2, err}
 	}
-	report := examine(run, c)
+	report := x.examine(run, c)
 	if x.JSON {
 		err = report.WriteJSON(os.Stdout)
 	} else {
@@ -45,7 +43,7 @@ func (x doctorCmd) Run(inv *invocation, c *cli) error {
 }
 
 // examine begins with what needs root, and goes on as the user that serves.
-func examine(run *invocation, c *cli) doctor.Report {
+func (x doctorCmd) examine(run *invocation, c *cli) doctor.Report {
 	ctx, r := context.Background(), &run.cli.Run
 	engine, err := r.dial(run)
 	var report doctor.Report
@@ -55,6 +53,12 @@ func examine(run *invocation, c *cli) doctor.Report {
 	case engine != discovery.Engine(nil):
 		report = append(report, doctor.Engine(ctx, engine)...)
 	}
+	report = append(report, seen(c.Control)...)
+	cas, err := r.cas(run)
+	if err != nil {
+		report = append(report, doctor.Finding{Status: doctor.Bad, About: "CA", What: err.Error()})
+	}
+	hosts := r.hosts(ctx, engine, c.Control)
 	var certificates []admin.CertificateDetails
 	ours := askJSON(c.Control, certificatesPath, &certificates) == nil
 	report = append(report, namesIn(certificates)...)
@@ -74,10 +78,8 @@ func examine(run *invocation, c *cli) doctor.Report {
 	if r.HTTP3 && len(r.HTTPS) > 0 {
 		report = append(report, doctor.UDPBuffer())
 	}
-	if r.InternalCA || len(r.CA) > 0 || r.ACMEStaging {
-		return report // certificates of others come when names need them: portway certs tells
-	}
-	return append(report, doctor.CA(ctx, cmp.Or(r.ACMEDirectory, letsEncrypt), r.roots())...)
+	report = append(report, x.dnsOf(ctx, r, hosts, ours)...)
+	return append(report, r.askCAs(ctx, cas)...)
 }
 
 // namesIn tells about names that lack a certificate, with what was found about their DNS,
@@ -99,9 +101,12 @@ func namesIn(certificates []admin.CertificateDetails) (report doctor.Report) {
 	return report
 }
 
-// roots is whom to trust as the CA's server; nil for the system's.
-func (r *runCmd) roots() *tls.Config {
-	pem, err := os.ReadFile(r.ACMERoots)
+// roots is whom to trust as a CA's server; nil for the system's.
+func roots(file string) *tls.Config {
+	if file == "" {
+		return nil
+	}
+	pem, err := os.ReadFile(file)
 	if err != nil {
 		return nil
 	}

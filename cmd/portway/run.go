@@ -323,21 +323,24 @@ func (r *runCmd) giveUpRoot(inv *invocation, c *cli, logger *slog.Logger) error 
 
 // certs is the policy for certificates. Challenges arrive where we listen.
 func (r *runCmd) certs(l *proxy.Listeners, cas []certs.CA, solver certs.DNSSolver, logger *slog.Logger) certs.Config {
-	cfg := certs.Config{
-		CAs: cas, DNS: solver, Use: r.CA, KeyType: r.KeyType, ReuseKeys: r.ReuseKeys,
-		Storage: r.Storage, Directory: r.ACMEDirectory, Roots: r.ACMERoots, Email: r.Email, Internal: r.InternalCA,
-		Limits:   r.ACMELimits.Limits,
-		Files:    folderOr(r.Certificates, defaultCerts),
-		HTTPPort: firstPort(l.HTTP()), TLSPort: firstPort(l.HTTPS()), Logger: logger,
-	}
-	if r.ACMEStaging {
-		cfg.Use = []string{"letsencrypt-staging"}
-	}
+	cfg := r.authorities(cas)
+	cfg.DNS, cfg.KeyType, cfg.ReuseKeys = solver, r.KeyType, r.ReuseKeys
+	cfg.Storage, cfg.Limits, cfg.Files = r.Storage, r.ACMELimits.Limits, folderOr(r.Certificates, defaultCerts)
+	cfg.HTTPPort, cfg.TLSPort, cfg.Logger = firstPort(l.HTTP()), firstPort(l.HTTPS()), logger
 	if r.Preflight != off {
 		cfg.Preflight, cfg.PreflightAll = preflight.New(r.DNSResolvers), r.Preflight == "on"
 		if cfg.HTTPPort < 0 {
 			cfg.ReachPort = -1
 		}
+	}
+	return cfg
+}
+
+// authorities is the part of it that says which CAs are asked.
+func (r *runCmd) authorities(cas []certs.CA) certs.Config {
+	cfg := certs.Config{CAs: cas, Use: r.CA, Directory: r.ACMEDirectory, Roots: r.ACMERoots, Email: r.Email, Internal: r.InternalCA}
+	if r.ACMEStaging {
+		cfg.Use = []string{"letsencrypt-staging"}
 	}
 	return cfg
 }

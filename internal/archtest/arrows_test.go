@@ -31,7 +31,7 @@ var arrows = map[string][]string{
 	"admin":               {"label", "route"},
 	"admin/dashboard":     {"admin", "internal/atomicfile"},
 	"admin/show":          {"admin"},
-	"doctor":              {"discovery"},
+	"doctor":              {"discovery", "certs/preflight"},
 	"lint":                {"label", "route", "discovery"},
 	"proxy/exchange":      {},
 	"proxy/wire":          {},
