@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"strings"
 	"sync"
+	"time"
 
 	"portway/internal/redact"
 	"portway/proxy/exchange"
@@ -78,9 +79,19 @@ func New(cfg Config) (*Log, error) {
 	return l, err
 }
 
-// Run writes until ctx is done, and then what is left.
+// Run writes until ctx is done, and then what is left, for two seconds at most: a pipe that
+// nobody reads does not keep the process.
 func (l *Log) Run(ctx context.Context) error {
-	l.sink.run(ctx)
+	written := make(chan struct{})
+	go func() { defer close(written); l.sink.run(ctx) }()
+	<-ctx.Done()
+	limit := time.NewTimer(lastWrites)
+	defer limit.Stop()
+	select {
+	case <-written:
+	case <-limit.C:
+		l.sink.giveUp()
+	}
 	return nil
 }
 

@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"io"
 	"log/slog"
 	"net/netip"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"portway/proxy/exchange"
@@ -266,6 +268,33 @@ func TestSlowSink(t *testing.T) {
 	if written+l.Dropped() != n {
 		t.Errorf("%d written, %d dropped, of %d", written, l.Dropped(), n)
 	}
+}
+
+// A pipe that nobody reads does not hold up the end of the process; what is lost is counted.
+func TestNobodyReads(t *testing.T) {
+	t.Parallel()
+	synctest.Test(t, func(t *testing.T) {
+		var told strings.Builder
+		l, err := New(Config{Path: "stdout", Format: JSON, Sample: 1, Logger: slog.New(slog.NewTextHandler(&told, nil))})
+		if err != nil {
+			t.Fatal(err)
+		}
+		reader, writer := io.Pipe()
+		l.sink.out = writer
+		ctx, cancel := context.WithCancel(t.Context())
+		done := make(chan struct{})
+		go func() { defer close(done); _ = l.Run(ctx) }()
+		l.End(request(nil))
+		l.End(request(nil))
+		time.Sleep(2 * flushAfter) // two lines are being written
+		l.End(request(nil))
+		cancel()
+		<-done // for ever, if Run waits for the pipe
+		if l.Dropped() != 3 || !strings.Contains(told.String(), "lines=3") {
+			t.Errorf("%d dropped, told %s", l.Dropped(), told.String())
+		}
+		_ = reader.Close() // ends what still writes
+	})
 }
 
 func TestManyAtOnce(t *testing.T) {

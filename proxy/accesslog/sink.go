@@ -1,6 +1,7 @@
 package accesslog
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -17,6 +18,7 @@ const (
 	flushAfter = time.Second // how long a line may wait for others
 	flushAt    = 64 << 10    // or until so many bytes are there
 	maxWaiting = 4 << 20     // bytes that wait for a slow sink
+	lastWrites = 2 * time.Second
 )
 
 // sink is the file behind a log, and what is to be written to it.
@@ -28,6 +30,7 @@ type sink struct {
 
 	mu      sync.Mutex
 	waiting []byte
+	writing int           // lines that are being written
 	full    chan struct{} // there is enough to be written
 	reopen  chan struct{}
 	dropped atomic.Uint64
@@ -120,13 +123,26 @@ func (s *sink) flush() {
 	s.mu.Lock()
 	lines := s.waiting
 	s.waiting, s.spare = s.spare[:0], nil
+	s.writing = countLines(lines)
 	s.mu.Unlock()
 	if len(lines) > 0 {
 		s.put(lines)
 	}
+	s.mu.Lock()
+	s.writing = 0
+	s.mu.Unlock()
 	if cap(lines) <= 4*flushAt { // what a burst took goes back
 		s.spare = lines[:0]
 	}
+}
+
+// giveUp counts what will not be written.
+func (s *sink) giveUp() {
+	s.mu.Lock()
+	lost := countLines(s.waiting) + s.writing
+	s.mu.Unlock()
+	s.dropped.Add(uint64(lost))
+	s.log.Warn("the access log takes nothing any more; its last lines are dropped", "path", s.path, "lines", lost, "fix", "see whether somebody reads it")
 }
 
 func (s *sink) put(lines []byte) {
@@ -136,7 +152,7 @@ func (s *sink) put(lines []byte) {
 	n, err := s.out.Write(lines)
 	s.size += int64(n)
 	if err != nil {
-		s.dropped.Add(countLines(lines[n:]))
+		s.dropped.Add(uint64(countLines(lines[n:])))
 		if !s.ill {
 			s.log.Error("the access log cannot be written; lines are dropped", "path", s.path, "error", err, "fix", "see whether its disk is full")
 		}
@@ -147,14 +163,7 @@ func (s *sink) put(lines []byte) {
 	s.ill = err != nil
 }
 
-func countLines(b []byte) (n uint64) {
-	for _, c := range b {
-		if c == '\n' {
-			n++
-		}
-	}
-	return n
-}
+func countLines(b []byte) int { return bytes.Count(b, []byte{'\n'}) }
 
 // putAside renames the file to .1, what was .1 to .2, and so on, and opens a new one.
 func (s *sink) putAside() {
