@@ -30,7 +30,7 @@ func (s *Server) identify(ex *exchange.Exchange) client {
 	peer := plainAddr(ex.Conn.Remote.Addr())
 	ex.ClientIP = peer
 	c := client{secure: ex.Conn.TLS != nil}
-	if !s.trusted(peer) {
+	if !ex.Trusted {
 		return c
 	}
 	f := &ex.Request.Fields
@@ -121,7 +121,7 @@ func (s *Server) trusted(addr netip.Addr) bool {
 func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 	q := &ex.Request
 	peer := plainAddr(ex.Conn.Remote.Addr())
-	if s.trusted(peer) {
+	if ex.Trusted {
 		q.Fields.DelFunc(ours)
 	} else {
 		before := q.Fields.Len()

@@ -25,6 +25,7 @@ func forwardOne(s *Server, peer string, tls bool, host string, fields ...string)
 	for i := 0; i+1 < len(fields); i += 2 {
 		ex.Request.Fields.AddString(fields[i], fields[i+1])
 	}
+	ex.Trusted = s.trusted(plainAddr(ex.Conn.Remote.Addr()))
 	from := s.identify(ex)
 	s.setForwarded(ex, &from)
 	for n, v := range ex.Request.Fields.All() {

@@ -54,7 +54,7 @@ func (r *runCmd) watch(inv *invocation, logger *slog.Logger) (w *watchers, err e
 		w.registry.MustRegister(counter("access_log_dropped_lines_total", logDroppedHelp, w.log.Dropped))
 	}
 	if r.Traces != "" {
-		w.tracer, err = tracing.New(tracing.Config{Endpoint: r.Traces, Sample: float64(r.TraceSample), Version: versionString(), Logger: logger})
+		w.tracer, err = tracing.New(tracing.Config{Endpoint: r.Traces, Sample: float64(r.TraceSample), Parents: tracing.Parents(r.TraceParent), Version: versionString(), Logger: logger})
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", inv.where("traces"), err)
 		}

@@ -108,7 +108,8 @@ type runCmd struct {
 	AccessLogRotate size      `group:"watch" placeholder:"SIZE" default:"100MiB" help:"Size at which the file is put aside, as FILE.1. Default: 100MiB."`
 	AccessLogKeep   int       `group:"watch" placeholder:"NUMBER" default:"5" help:"How many files are kept aside. Default: 5."`
 	Traces          string    `group:"watch" placeholder:"URL" help:"Collector that gets traces by OTLP over HTTP, such as http://collector:4318. OTEL_RESOURCE_ATTRIBUTES and OTEL_EXPORTER_OTLP_HEADERS are heeded. Default: none."`
-	TraceSample     share     `group:"watch" placeholder:"PERCENT" default:"1%" help:"Share of the requests that begin a trace. Those that come with one (W3C traceparent) are recorded if it says so. Default: 1%."`
+	TraceSample     share     `group:"watch" placeholder:"PERCENT" default:"1%" help:"Share of the requests that are recorded, where trace-parent has not decided that already. Default: 1%."`
+	TraceParent     string    `group:"watch" placeholder:"WHOSE" enum:"trusted,all,none" default:"trusted" help:"Whose word counts in a traceparent (W3C) on whether a request is recorded: that of trusted-proxies, or of all clients, who can fill the collector then. Of others it names the trace only; with none not even that. Default: trusted."`
 
 	LogLevel  string `live:"" group:"log" placeholder:"LEVEL" enum:"debug,info,warn,error" default:"info" help:"Least level to log: debug, info, warn or error. Default: info."`
 	LogFormat string `group:"log" placeholder:"FORMAT" enum:"auto,text,json" default:"auto" help:"text, json, or auto: text on a terminal, else json. Default: auto."`

@@ -196,6 +196,8 @@ type Exchange struct {
 	// ClientIP is the client's address as far as it can be trusted: the peer's, or
 	// what trusted proxies report. Set before any middleware runs.
 	ClientIP netip.Addr
+	// Trusted says that the peer is a trusted proxy. Set before anybody sees the exchange.
+	Trusted bool
 	// RouteName names the route for logs; empty if none matched. RouteID is its ID.
 	RouteName, RouteID string
 	// Relayed says that the request had fields of a proxy that is not trusted, which
@@ -427,7 +429,7 @@ func (ex *Exchange) reset() {
 	ex.Conn, ex.Front, ex.RouteName, ex.RouteID, ex.Failure = nil, nil, "", "", nil
 	ex.Upstream, ex.UpstreamTime, ex.Trace = "", 0, Trace{}
 	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
-	ex.hasID, ex.finished, ex.Identified, ex.Unanswered, ex.Relayed = false, false, false, false, false
+	ex.hasID, ex.finished, ex.Identified, ex.Unanswered, ex.Relayed, ex.Trusted = false, false, false, false, false, false
 	clear(ex.done)
 	ex.done = ex.done[:0]
 	ex.canceled, ex.aborter, ex.ctx, ex.cancel = nil, nil, nil, nil

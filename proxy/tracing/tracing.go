@@ -6,6 +6,7 @@
 package tracing
 
 import (
+	"cmp"
 	"context"
 	"encoding/binary"
 	"encoding/hex"
@@ -35,16 +36,31 @@ type Config struct {
 	// Endpoint is the collector's address, such as http://collector:4318; without a
 	// path, spans go to /v1/traces.
 	Endpoint string
-	// Sample is the share of requests that begin a trace, from 0 to 1. A request that
-	// comes with a traceparent is sampled if that says so, and only then.
+	// Sample is the share of requests that are sampled, from 0 to 1, where nobody whose
+	// word counts has decided that already.
 	Sample  float64
-	Version string // of Portway
+	Parents Parents // empty: Trusted
+	Version string  // of Portway
 	Logger  *slog.Logger
 }
+
+// Parents says whose traces are continued. Whoever decides that a request is sampled can
+// fill the collector; and hide in it, if he decides that none is.
+type Parents string
+
+// What Parents can be.
+const (
+	// Trusted has the traces of all continued; those of trusted proxies are sampled if
+	// their traceparent says so, and only then.
+	Trusted Parents = "trusted"
+	All     Parents = "all"  // of all, and sampled if their traceparent says so
+	None    Parents = "none" // of nobody
+)
 
 // Tracer traces.
 type Tracer struct {
 	every    uint64 // a request is sampled if a random number is below this
+	parents  Parents
 	provider *sdk.TracerProvider
 	tracer   trace.Tracer
 	lost     *exporter
@@ -76,7 +92,7 @@ func New(cfg Config) (*Tracer, error) {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
 	out := &exporter{SpanExporter: client, endpoint: cfg.Endpoint, log: cfg.Logger}
-	t := &Tracer{every: uint64(min(max(cfg.Sample, 0), 1) * (math.MaxUint32 + 1)), lost: out}
+	t := &Tracer{every: uint64(min(max(cfg.Sample, 0), 1) * (math.MaxUint32 + 1)), lost: out, parents: cmp.Or(cfg.Parents, Trusted)}
 	t.provider = sdk.NewTracerProvider(sdk.WithBatcher(out), sdk.WithResource(about), sdk.WithSampler(sdk.AlwaysSample()), sdk.WithIDGenerator(given{}))
 	t.tracer = t.provider.Tracer("portway")
 	return t, nil
@@ -100,23 +116,46 @@ var nameTraceparent = []byte("Traceparent")
 func (t *Tracer) Begin(ex *exchange.Exchange) {
 	f := &ex.Request.Fields
 	tr := &ex.Trace
-	if f.Count("traceparent") == 1 && parse(f.Get("traceparent"), tr) {
-		if !tr.Sampled {
-			return // it passes as it is
+	came := f.Count("traceparent")
+	known := came == 1 && t.parents != None && parse(f.Get("traceparent"), tr)
+	decides := t.parents == All || t.parents == Trusted && ex.Trusted
+	if known && decides {
+		if tr.Sampled {
+			t.tell(ex)
 		}
-	} else {
+		return // otherwise it passes as it is
+	}
+	if !known {
 		*tr = exchange.Trace{}
-		if uint64(rand.Uint32()) >= t.every {
-			return
-		}
-		*tr = exchange.Trace{Sampled: true}
+	}
+	tr.Sampled = uint64(rand.Uint32()) < t.every
+	switch {
+	case tr.Sampled && !known:
 		binary.BigEndian.PutUint64(tr.ID[:], rand.Uint64())
 		binary.BigEndian.PutUint64(tr.ID[8:], max(rand.Uint64(), 1)) // all zeros are not allowed
 		f.Del("tracestate")                                          // belongs to the trace that is not continued
+		t.tell(ex)
+	case tr.Sampled, known: // the origin is told what was decided, not what the client would like
+		t.tell(ex)
+	case came > 0 && !decides:
+		f.Del("traceparent")
+		f.Del("tracestate")
 	}
+}
+
+// tell gives the origin the trace, with the request as what comes before it, which it has
+// to be when the flag is changed (W3C Trace Context section 3.4).
+func (t *Tracer) tell(ex *exchange.Exchange) {
+	tr := &ex.Trace
 	at := len(ex.Memory)
 	ex.Memory = append(hex.AppendEncode(append(ex.Memory, "00-"...), tr.ID[:]), '-')
-	ex.Memory = append(ex.AppendRequestID(ex.Memory), "-01"...)
+	ex.Memory = ex.AppendRequestID(ex.Memory)
+	if tr.Sampled {
+		ex.Memory = append(ex.Memory, "-01"...)
+	} else {
+		ex.Memory = append(ex.Memory, "-00"...)
+	}
+	f := &ex.Request.Fields
 	f.Del("traceparent")
 	f.Add(nameTraceparent, ex.Memory[at:len(ex.Memory):len(ex.Memory)])
 }

@@ -89,6 +89,7 @@ func TestContinuesATrace(t *testing.T) {
 	c := &receiver{}
 	tr, end := start(t, 0, c, io.Discard)
 	ex := request("00-" + traceID + "-" + parentID + "-01")
+	ex.Trusted = true
 	tr.Begin(ex)
 	told := string(ex.Request.Fields.Get("traceparent"))
 	if want := "00-" + traceID + "-" + ex.RequestID() + "-01"; told != want {
@@ -96,6 +97,7 @@ func TestContinuesATrace(t *testing.T) {
 	}
 	tr.End(observe.Event{Exchange: ex, Sent: 10, Duration: 50 * time.Millisecond})
 	failed := request("00-" + traceID + "-" + parentID + "-01")
+	failed.Trusted = true
 	tr.Begin(failed)
 	tr.End(observe.Event{Exchange: failed, Err: errors.New("broken off")})
 	end()
@@ -167,6 +169,7 @@ func TestSamples(t *testing.T) {
 			tr, end := start(t, tc.share, &receiver{}, io.Discard)
 			defer end()
 			ex := request(tc.traceparent)
+			ex.Trusted = true
 			tr.Begin(ex)
 			told := string(ex.Request.Fields.Get("traceparent"))
 			if ex.Trace.Sampled != tc.sampled {
@@ -180,6 +183,59 @@ func TestSamples(t *testing.T) {
 				t.Errorf("%q is not well-formed, or of another trace", told)
 			}
 		})
+	}
+}
+
+// Strangers do not decide what is recorded, here or at the origin.
+func TestWhoseWordCounts(t *testing.T) {
+	t.Parallel()
+	const yes, no = "00-" + traceID + "-" + parentID + "-01", "00-" + traceID + "-" + parentID + "-00"
+	for _, tc := range []struct {
+		name, traceparent string
+		parents           Parents
+		trusted           bool
+		share             float64
+		sampled           bool
+		told              string // ID: of the request
+		state             bool   // the origin gets the client's tracestate
+	}{
+		{"a stranger wants it", yes, Trusted, false, 0, false, "00-" + traceID + "-ID-00", true},
+		{"a stranger does not want it", no, Trusted, false, 1, true, "00-" + traceID + "-ID-01", true},
+		{"by default", yes, "", false, 0, false, "00-" + traceID + "-ID-00", true},
+		{"a proxy wants it", yes, Trusted, true, 0, true, "00-" + traceID + "-ID-01", true},
+		{"a proxy does not want it", no, Trusted, true, 1, false, no, true},
+		{"what a stranger sends makes no sense", "00-x-01", Trusted, false, 0, false, "", false},
+		{"what a proxy sends makes no sense", "00-x-01", Trusted, true, 0, false, "00-x-01", true},
+		{"all decide", yes, All, false, 0, true, "00-" + traceID + "-ID-01", true},
+		{"nobody decides", yes, None, true, 0, false, "", false},
+		{"nobody's is continued", yes, None, true, 1, true, "00-NEW-ID-01", false},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			t.Parallel()
+			tr, err := New(Config{Endpoint: "http://127.0.0.1:1", Sample: tc.share, Parents: tc.parents, Logger: slog.New(slog.DiscardHandler)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			ex := request(tc.traceparent)
+			ex.Trusted = tc.trusted
+			ex.Request.Fields.AddString("Tracestate", "a=b")
+			tr.Begin(ex)
+			want := strings.NewReplacer("ID", ex.RequestID(), "NEW", hex.EncodeToString(ex.Trace.ID[:])).Replace(tc.told)
+			told, state := string(ex.Request.Fields.Get("traceparent")), ex.Request.Fields.Get("tracestate") != nil
+			if told != want || state != tc.state || ex.Trace.Sampled != tc.sampled {
+				t.Errorf("sampled: %v, the origin is told %q (tracestate: %v), want %q", ex.Trace.Sampled, told, state, want)
+			}
+			if tc.parents == None && tc.sampled && hex.EncodeToString(ex.Trace.ID[:]) == traceID {
+				t.Error("the client's trace is continued")
+			}
+		})
+	}
+	twice := request(yes)
+	twice.Request.Fields.AddString("Traceparent", yes)
+	tr, end := start(t, 0, &receiver{}, io.Discard)
+	defer end()
+	if tr.Begin(twice); twice.Request.Fields.Get("traceparent") != nil {
+		t.Error("two traces of a stranger reach the origin")
 	}
 }
 
