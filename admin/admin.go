@@ -38,6 +38,10 @@ type Config struct {
 	// Root gives the internal CA's root; nil: there is none.
 	Root func() (Root, error)
 
+	// HelloKeys tells about Encrypted ClientHello, with another key if asked for one; nil:
+	// it is not offered.
+	HelloKeys func(rotate bool) (HelloKeys, error)
+
 	// Metrics answers with metrics for Prometheus; nil: there are none.
 	Metrics http.Handler
 

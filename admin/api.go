@@ -73,6 +73,8 @@ func (s *Server) endpoints() []endpoint {
 		{method: "GET", path: "/v1/logs/stream", summary: "The same, and what comes then: server-sent events with Line as line.", kind: "text/event-stream", handle: s.needLog(s.streamLog), params: filterParams},
 		{method: "GET", path: "/metrics", summary: "Metrics in the text format of Prometheus, or OpenMetrics.", kind: "text/plain", handle: s.metrics},
 		{method: "GET", path: "/v1/ca", summary: "The internal CA's root certificate.", answer: Root{}, handle: s.root},
+		{method: "GET", path: "/v1/ech", summary: "What belongs into the DNS for Encrypted ClientHello.", answer: HelloKeys{}, handle: s.helloKeys(false)},
+		{method: "POST", path: "/v1/ech/rotate", summary: "Makes another key for Encrypted ClientHello, and answers in the same way. The old one is accepted for a while.", answer: HelloKeys{}, handle: s.helloKeys(true)},
 		{method: "POST", path: "/v1/purge", summary: "Drops stored answers, and tells how many there were.", takes: Purge{}, answer: Purged{}, handle: purger(s.cfg.Purge).ServeHTTP},
 	}
 }

@@ -152,6 +152,9 @@ func full(t *testing.T) *Server {
 			return Root{PEM: "PEM", Path: "/ca.crt", OtherPEM: "PEM", OtherPath: "/ca-any.crt"}, nil
 		},
 		Purge: func(Purge) (int, error) { return 1, nil },
+		HelloKeys: func(bool) (HelloKeys, error) {
+			return HelloKeys{PublicName: "a.test", Old: []OldKey{{ID: 1}}, Hosts: []HostHint{{Host: "b.test", Record: "b.test. HTTPS 1 ."}}}, nil
+		},
 	})
 	s.SetTable(route.NewTable([]*route.Route{r}, []label.Problem{{Source: r.Source, Key: "portway.x", Why: "unknown label", Fix: "remove it"}}, source))
 	s.Failed(Failure{Time: next, RouteID: r.ID, Status: 502})

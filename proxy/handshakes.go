@@ -112,6 +112,16 @@ func (p *handshake) allows(protocol string) bool {
 	return p.protocols == "" || slices.Contains(strings.Split(p.protocols, ","), protocol)
 }
 
+// Protocols tells which protocols of ALPN clients may choose for a host, which may be a
+// wildcard, by the table that is served.
+func (s *Server) Protocols(host string) []string {
+	p := s.handshakes().of(host)
+	all := []string{http3.NextProtoH3, alpnHTTP2, alpnHTTP1}
+	return slices.DeleteFunc(all, func(protocol string) bool {
+		return protocol == http3.NextProtoH3 && s.http3 == nil || !p.allows(protocol)
+	})
+}
+
 // handshakes returns those of the table that is served; nil: nothing is wanted.
 func (s *Server) handshakes() *handshakes {
 	if t := s.table.Load(); t != nil {

@@ -55,6 +55,8 @@ type Config struct {
 	Cache      *cache.Cache  // what routes store answers in; nil: one of the default size. The Server closes it
 	Drain      time.Duration // how long Run waits for requests in flight; 0: 30 s
 	Certs      Certificates  // may be nil if HTTPS is empty
+	// HelloKeys are those of Encrypted ClientHello, as for crypto/tls; nil: it is not offered.
+	HelloKeys func(*tls.ClientHelloInfo) ([]tls.EncryptedClientHelloKey, error)
 	// Observer is told of every request, but for the copies that mirrors get. May be nil.
 	Observer observe.Observer
 	Logger   *slog.Logger

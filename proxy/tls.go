@@ -33,7 +33,9 @@ func (s *Server) tlsConfig() *tls.Config {
 			tls.TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256, tls.TLS_ECDHE_RSA_WITH_CHACHA20_POLY1305_SHA256,
 		},
 		GetCertificate:     s.certificate,
-		GetConfigForClient: s.configForClient,
+		GetConfigForClient: s.configForClient, // of the inner hello, if it was encrypted
+
+		GetEncryptedClientHelloKeys: s.cfg.HelloKeys,
 	}
 }
 

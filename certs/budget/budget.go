@@ -143,7 +143,7 @@ func (l *Ledger) change(o Order, f func(*book, time.Time) error) error {
 	if err := os.MkdirAll(folder, 0o700); err != nil {
 		return fmt.Errorf("issuance budget: %w", err)
 	}
-	unlock, err := lock(folder)
+	unlock, err := atomicfile.Lock(folder)
 	if err != nil {
 		return fmt.Errorf("issuance budget: %w", err)
 	}

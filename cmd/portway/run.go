@@ -76,6 +76,10 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		}
 		return fmt.Errorf("%s: %w", inv.where("storage"), err)
 	}
+	hello, err := r.hello(listeners, logger)
+	if err != nil {
+		return err
+	}
 	certificates := certificates{manager}
 	certificates.takeOver(context.Background(), left, logger)
 	answers, err := cache.New(cache.Config{Memory: int64(r.CacheMemory), Disk: int64(r.CacheDisk), Folder: r.cacheFolder(), Logger: logger})
@@ -93,6 +97,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		HTTP3After:        inherited.Released(),
 		Drain:             time.Duration(r.Drain),
 		Certs:             certificates,
+		HelloKeys:         hello.keys(),
 		OwnerPages:        r.OwnerPages,
 		Logger:            logger,
 	}
@@ -117,7 +122,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	}
 	status = admin.New(admin.Config{
 		Version: versionString(), Cache: counts(answers), Purge: purge(answers), Replicas: replicas(server), Certificates: certificates.describe, Problems: certificates.problems,
-		Metrics: watching.handler(), Root: certificates.root, Places: serving.Places, Log: lines, Logger: logger,
+		Metrics: watching.handler(), Root: certificates.root, HelloKeys: hello.tell(server.Protocols), Places: serving.Places, Log: lines, Logger: logger,
 	})
 	watching.registry.MustRegister(status.Collector())
 	around.openControl(c.Control)
@@ -154,7 +159,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	secure := len(listeners.HTTPS()) > 0
 	emit := func(t *route.Table) {
 		if secure { // first, so that no route is there without its name
-			manager.SetNames(certificates.names(t))
+			manager.SetNames(hello.addTo(certificates.names(t)))
 		}
 		server.SetTable(t)
 		watching.setTable(t)
@@ -171,6 +176,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return server.Run(stop)
 	})
 	g.Go(func() error { return manager.Run(life) })
+	g.Go(func() error { return hello.run(life) })
 	g.Go(func() error { return status.Run(life) })
 	g.Go(func() error { return watching.run(life) })
 	if countries != nil {
@@ -219,6 +225,9 @@ func (r *runCmd) check(inv *invocation) error {
 	}
 	if len(r.HTTP) == 0 && len(r.HTTPS) == 0 {
 		return &settingsError{[]string{fmt.Sprintf("%s and %s: both are off, nothing would be served", inv.where("http"), inv.where("https"))}}
+	}
+	if r.ECH != "" && len(r.HTTPS) == 0 {
+		return &settingsError{[]string{fmt.Sprintf("%s: needs https, which is off (%s)", inv.where("ech"), inv.where("https"))}}
 	}
 	if r.ACMERoots != "" {
 		if _, err := os.Stat(r.ACMERoots); err != nil {

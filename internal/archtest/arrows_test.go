@@ -21,6 +21,7 @@ var arrows = map[string][]string{
 	"route":               {"label", "internal/redact"},
 	"discovery":           {"label", "route"},
 	"geo":                 {},
+	"certs/ech":           {"internal/atomicfile"},
 	"certs":               {"certs/budget", "certs/files", "certs/localca", "internal/atomicfile", "certs/migrate", "certs/preflight"},
 	"certs/files":         {},
 	"certs/dns":           {},
@@ -59,7 +60,7 @@ var arrows = map[string][]string{
 	"internal/deps":       {},
 	"cmd/portway": {
 		"label", "route", "discovery", "geo",
-		"certs", "certs/budget", "certs/dns", "certs/migrate", "certs/preflight",
+		"certs", "certs/budget", "certs/dns", "certs/ech", "certs/migrate", "certs/preflight",
 		"proxy", "proxy/accesslog", "proxy/cache", "proxy/metrics", "proxy/observe", "proxy/tracing",
 		"admin", "admin/dashboard", "admin/show", "doctor", "lint",
 		"internal/atomicfile", "internal/service", "internal/trust",

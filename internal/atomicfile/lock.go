@@ -1,4 +1,4 @@
-package budget
+package atomicfile
 
 import (
 	"os"
@@ -6,9 +6,10 @@ import (
 	"syscall"
 )
 
-// lock keeps other processes out of folder until unlock is called, or this one
-// dies: unlike a file whose presence is the lock, none is left behind.
-func lock(folder string) (unlock func(), err error) {
+// Lock keeps others that call it, also other processes, out of folder until unlock is
+// called, or this process dies: unlike a file whose presence is the lock, none is left
+// behind. It is for those who read a file and write it again.
+func Lock(folder string) (unlock func(), err error) {
 	f, err := os.OpenFile(filepath.Join(folder, ".lock"), os.O_CREATE|os.O_RDWR, 0o600)
 	if err != nil {
 		return nil, err
