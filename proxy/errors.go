@@ -22,11 +22,7 @@ type page struct {
 // with the same request ID. cause is for the log only.
 func (s *Server) fail(ex *exchange.Exchange, p page, cause error) {
 	s.logFailure(ex, p.status, p.why, cause)
-	made := errorpage.Page{Status: p.status, Title: p.title, Why: p.why, Retry: p.retry}
-	if s.owner(ex) {
-		made.Inside = s.inside(ex, p.status, cause)
-	}
-	made.Answer(ex)
+	errorpage.Page{Status: p.status, Title: p.title, Why: p.why, Retry: p.retry, Inside: s.inside(ex, p.status, cause)}.Answer(ex)
 }
 
 // logFailure says why ex is not answered as it should be, and what its client is told
@@ -58,13 +54,13 @@ func (s *Server) logFailure(ex *exchange.Exchange, status int, told string, caus
 // attributes are what log lines say about an exchange. There is no query: it may
 // hold secrets.
 func attributes(ex *exchange.Exchange) []slog.Attr {
-	q := &ex.Request
+	q, asked := &ex.Request, ex.Asked()
 	a := []slog.Attr{
 		slog.String("request_id", ex.RequestID()),
 		slog.String("client", ex.ClientIP.String()),
 		slog.String("method", string(q.Method)),
-		slog.String("host", string(q.Authority)),
-		slog.String("path", string(q.Path)),
+		slog.String("host", string(asked.Authority)),
+		slog.String("path", string(asked.Path)),
 	}
 	if ex.RouteName != "" {
 		a = append(a, slog.String("route", ex.RouteName))

@@ -25,9 +25,9 @@ type Failure struct {
 const maxShown = 512
 
 func failure(ex *exchange.Exchange, status int, told string, cause error) Failure {
-	q := &ex.Request
+	asked := ex.Asked()
 	f := Failure{
-		Time: time.Now(), RequestID: ex.RequestID(), Client: ex.ClientIP.String(), Method: short(q.Method), Host: short(q.Authority), Path: short(q.Path),
+		Time: time.Now(), RequestID: ex.RequestID(), Client: ex.ClientIP.String(), Method: short(ex.Request.Method), Host: short(asked.Authority), Path: short(asked.Path),
 		Route: ex.RouteName, RouteID: ex.RouteID, Status: status, Told: told,
 	}
 	if cause != nil {

@@ -13,10 +13,43 @@ import (
 // relaying are fields by which proxies and tunnels show that they relay for others.
 var relaying = []string{"via", "cf-connecting-ip", "true-client-ip", "x-client-ip", "x-original-forwarded-for", "cdn-loop"}
 
-// owner tells whether ex comes from this machine itself, not through anything that
+// Owners knows, beside clients on this machine itself, who may be told what goes wrong.
+// It is asked for error pages only.
+type Owners interface {
+	// Owner tells whether a request for host (lower case, without port) comes from the
+	// owner, by the value of its cookie OwnerCookie, which anybody may have made up.
+	Owner(host, cookie string) bool
+	// Explain is the address of a page that explains what becomes of a request;
+	// empty: there is none.
+	Explain(method, url string) string
+}
+
+// OwnerCookie is the cookie by which a browser shows that it is the owner's. Browsers
+// take it from that very host only, and by HTTPS only.
+const OwnerCookie = "__Host-portway-owner"
+
+// signed tells whether ex comes from somebody who has signed in elsewhere.
+func (s *Server) signed(ex *exchange.Exchange, authority []byte) bool {
+	f := &ex.Request.Fields
+	if s.cfg.Owners == nil || ex.Conn == nil || !f.Has("cookie") {
+		return false
+	}
+	given := &http.Request{Header: http.Header{}}
+	for i := 0; ; {
+		var line []byte
+		if line, i = f.Find("cookie", i); i < 0 {
+			break
+		}
+		given.Header.Add("Cookie", string(line))
+	}
+	c, err := given.Cookie(OwnerCookie)
+	return err == nil && s.cfg.Owners.Owner(strings.ToLower(string(hostOf(authority))), c.Value)
+}
+
+// local tells whether ex comes from this machine itself, not through anything that
 // runs on it, such as a tunnel or another proxy: each address that is named must be of
 // loopback, and no field may be there that those leave.
-func (s *Server) owner(ex *exchange.Exchange) bool {
+func (s *Server) local(ex *exchange.Exchange) bool {
 	if !s.cfg.OwnerPages || ex.Conn == nil || ex.Relayed {
 		return false
 	}
@@ -60,22 +93,42 @@ func (s *Server) owner(ex *exchange.Exchange) bool {
 	return ok
 }
 
-// inside is what the owner is told on an error page. A page of another site that has
-// its name point here must not learn the names of ours, so nothing is told at hosts
-// that are not known.
-func (s *Server) inside(ex *exchange.Exchange, status int, cause error) errorpage.Inside {
-	q := &ex.Request
-	scheme := "http"
-	if ex.Conn.TLS != nil {
-		scheme = "https"
+// inside is what the owner is told on an error page; to others it is nothing. A page of
+// another site that has its name point here must not learn the names of ours, so
+// nothing is told at hosts that are not known.
+func (s *Server) inside(ex *exchange.Exchange, status int, cause error) (i errorpage.Inside) {
+	asked := ex.Asked()
+	if !s.local(ex) {
+		if i.Signed = s.signed(ex, asked.Authority); !i.Signed {
+			return i
+		}
 	}
-	i := errorpage.Inside{Ask: "portway explain '" + strings.ReplaceAll(scheme+"://"+text(q.Authority)+text(q.Path), "'", "%27") + "'"}
+	scheme := "http://"
+	if ex.Conn.TLS != nil || i.Signed { // whose cookie comes by HTTPS only, perhaps to a proxy in front
+		scheme = "https://"
+	}
+	i.Ask = "portway explain '" + strings.ReplaceAll(scheme+text(asked.Authority)+text(asked.Path), "'", "%27") + "'"
+	if s.cfg.Owners != nil {
+		target := string(asked.Path)
+		if asked.HasQuery {
+			target += "?" + string(asked.Query)
+		}
+		i.Link = s.cfg.Owners.Explain(string(ex.Request.Method), scheme+string(asked.Authority)+target)
+	}
 	if cause != nil {
 		i.Reason = cause.Error()
 	}
-	t := s.table.Load()
-	if t == nil || status != http.StatusNotFound {
-		return i
+	if status == http.StatusNotFound {
+		i.Reason = s.nearMisses(ex)
+	}
+	return i
+}
+
+// nearMisses says why no route fits; empty: there are none at that host.
+func (s *Server) nearMisses(ex *exchange.Exchange) string {
+	t, q := s.table.Load(), &ex.Request
+	if t == nil {
+		return ""
 	}
 	x := t.routes.Explain(&route.Request{
 		Host: q.Authority, Path: q.Path, Query: q.Query, Method: q.Method, Client: ex.ClientIP, Fields: &q.Fields, Places: s.cfg.Places,
@@ -94,6 +147,5 @@ func (s *Server) inside(ex *exchange.Exchange, status int, cause error) errorpag
 			parts = append(parts, "the route "+try.Route.Name+" asks for "+strings.Join(misses, " and "))
 		}
 	}
-	i.Reason = strings.Join(parts, "; ")
-	return i
+	return strings.Join(parts, "; ")
 }

@@ -84,3 +84,69 @@ func TestOwnerPages(t *testing.T) {
 	visitor("a trusted proxy", serve(t, []*route.Route{criteria, down}, on, trusted), "X-Forwarded-For: 203.0.113.9")
 	visitor("switched off", serve(t, []*route.Route{criteria, down}))
 }
+
+// byCookie has each host's owner have the host's name as his cookie.
+type byCookie struct{}
+
+func (byCookie) Owner(host, cookie string) bool    { return cookie == host }
+func (byCookie) Explain(method, url string) string { return "https://dash.test/?" + method + "&" + url }
+
+// Whoever has signed in is told as well, wherever he is; a cookie that is not this host's,
+// or of another name, makes nobody an owner. The link and the host are what was asked for,
+// whatever the origin is asked.
+func TestSignedOwners(t *testing.T) {
+	t.Parallel()
+	parsed := route.NewParser(Binders).Values("t", "down", func(o string) string { return o }, label.Values{
+		"host": "down.test", "https": "off", "strip-prefix": "/app", "request-headers": "Host: inner.test",
+	})
+	rewriting := parsed.Route
+	if rewriting == nil {
+		t.Fatal(parsed)
+	}
+	rewriting.ID, rewriting.Name = "down", "down"
+	rewriting.Upstreams = []route.Upstream{{ID: "1", Name: "web-1", Network: "tcp", Address: "127.0.0.1:1", Scheme: route.HTTP}}
+	i := serve(t, []*route.Route{rewriting}, withConfig(func(c *Config) { c.Owners = byCookie{} }))
+	get := func(url, accept string, cookies ...string) string {
+		t.Helper()
+		request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, url, nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		request.Header.Set("Accept", accept)
+		request.Header.Set("X-Forwarded-For", "203.0.113.9") // a visitor
+		for _, c := range cookies {
+			request.Header.Add("Cookie", c)
+		}
+		resp, err := i.client(t).Do(request)
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = resp.Body.Close() }()
+		content, _ := io.ReadAll(resp.Body)
+		if resp.StatusCode != http.StatusBadGateway {
+			t.Errorf("%s: %s", url, resp.Status)
+		}
+		return string(content)
+	}
+	const url, cookie = "https://down.test:8443/app/x?a=1&b", OwnerCookie + "=down.test"
+	for accept, want := range map[string][]string{
+		"text/plain":       {"Why: ", "On the dashboard: https://dash.test/?GET&" + url + "\n", "since you have signed in", "explain 'https://down.test:8443/app/x'"},
+		"text/html":        {`<a href="https://dash.test/?GET&amp;https://down.test:8443/app/x?a=1&amp;b" rel="noreferrer">`},
+		"application/json": {`"explain": "https://dash.test/?GET\u0026https://down.test:8443/app/x?a=1\u0026b"`},
+	} {
+		content := get(url, accept, "a=b; "+cookie)
+		for _, w := range want {
+			if !strings.Contains(content, w) {
+				t.Errorf("no %q in %s", w, content)
+			}
+		}
+	}
+	if content := get(url, "text/plain", "a=b", cookie); !strings.Contains(content, "Why: ") {
+		t.Errorf("cookies in several fields: %s", content)
+	}
+	for _, c := range []string{"", OwnerCookie + "=inner.test", OwnerCookie + "=", "x=down.test", "x=" + cookie, strings.ToLower(cookie)} {
+		if content := get(url, "text/plain", c); strings.Contains(content, "explain") || strings.Contains(content, "dash") || strings.Contains(content, "Why") {
+			t.Errorf("with %q, a visitor is told: %s", c, content)
+		}
+	}
+}

@@ -64,6 +64,8 @@ type Config struct {
 	// OwnerPages has error pages tell clients on this machine itself why, and what to
 	// type to learn more.
 	OwnerPages bool
+	// Owners are others who are told so, wherever they are, with a link. May be nil.
+	Owners Owners
 
 	// Failed is told each request that Portway itself had to answer. It must not
 	// block. May be nil.

@@ -35,7 +35,7 @@ func (s *Server) route(ex *exchange.Exchange) {
 		s.fail(ex, page{status: http.StatusServiceUnavailable, retry: time.Second, why: "Portway is starting."}, nil)
 		return
 	}
-	r, known := t.routes.Lookup(&route.Request{ // as in Server.inside
+	r, known := t.routes.Lookup(&route.Request{ // as in Server.nearMisses
 		Host: q.Authority, Path: q.Path, Query: q.Query, Method: q.Method,
 		Client: ex.ClientIP, Fields: &q.Fields, Places: s.cfg.Places,
 	})

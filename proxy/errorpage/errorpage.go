@@ -28,7 +28,9 @@ type Page struct {
 // Inside is what only the owner is told.
 type Inside struct {
 	Reason string // may be empty
-	Ask    string // what to type to learn more
+	Ask    string // what to type to learn more; empty: there is nothing inside
+	Link   string // of a page that tells more; may be empty
+	Signed bool   // the owner is known by having signed in, not by being at this machine
 }
 
 var titles = map[int]string{
@@ -135,7 +137,8 @@ func (p *Page) render(f format, id string) (kind, content string) {
 			RequestID string `json:"request_id"`
 			Reason    string `json:"reason,omitempty"`
 			Ask       string `json:"ask,omitempty"`
-		}{p.Status, p.Title, p.Why, id, p.Inside.Reason, p.Inside.Ask}, "", "  ")
+			Explain   string `json:"explain,omitempty"`
+		}{p.Status, p.Title, p.Why, id, p.Inside.Reason, p.Inside.Ask, p.Inside.Link}, "", "  ")
 		return "application/json", string(b) + "\n"
 	case asHTML:
 		return "text/html; charset=utf-8", fmt.Sprintf(htmlPage,
@@ -145,28 +148,42 @@ func (p *Page) render(f format, id string) (kind, content string) {
 }
 
 // seen tells the owner why others do not see this.
-const seen = "Only shown to this machine itself."
+func (i *Inside) seen() string {
+	if i.Signed {
+		return "Only shown to you, since you have signed in to the dashboard."
+	}
+	return "Only shown to this machine itself."
+}
 
 func (i *Inside) html() string {
 	if i.Ask == "" {
 		return ""
 	}
-	reason := ""
+	var b strings.Builder
 	if i.Reason != "" {
-		reason = "<p>" + html.EscapeString(i.Reason) + "</p>\n"
+		fmt.Fprintf(&b, "<p>%s</p>\n", html.EscapeString(i.Reason))
 	}
-	return reason + "<p><code>" + html.EscapeString(i.Ask) + "</code></p>\n<p><small>" + seen + "</small></p>\n"
+	if i.Link != "" {
+		fmt.Fprintf(&b, "<p><a href=\"%s\" rel=\"noreferrer\">Explain this on the dashboard</a></p>\n", html.EscapeString(i.Link))
+	}
+	fmt.Fprintf(&b, "<p><code>%s</code></p>\n<p><small>%s</small></p>\n", html.EscapeString(i.Ask), i.seen())
+	return b.String()
 }
 
 func (i *Inside) text() string {
 	if i.Ask == "" {
 		return ""
 	}
-	reason := ""
+	var b strings.Builder
 	if i.Reason != "" {
-		reason = "Why: " + i.Reason + "\n"
+		fmt.Fprintf(&b, "Why: %s\n", i.Reason)
 	}
-	return reason + "To learn more: " + i.Ask + "\n(" + seen + ")\n"
+	fmt.Fprintf(&b, "To learn more: %s\n", i.Ask)
+	if i.Link != "" {
+		fmt.Fprintf(&b, "On the dashboard: %s\n", i.Link)
+	}
+	fmt.Fprintf(&b, "(%s)\n", i.seen())
+	return b.String()
 }
 
 const htmlPage = `<!DOCTYPE html>

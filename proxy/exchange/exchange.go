@@ -186,6 +186,12 @@ var ErrClientGone = errors.New("client closed the connection")
 // silent for too long.
 var ErrClientSlow = errors.New("client too slow")
 
+// Asked is what a client asked for.
+type Asked struct {
+	Authority, Path, Query []byte // as in Request
+	HasQuery               bool
+}
+
 // Exchange is one request and its answer.
 type Exchange struct {
 	Request  Request
@@ -226,6 +232,7 @@ type Exchange struct {
 	// Head is the buffer that upstream responses are read into; see package upstream.
 	Head []byte
 
+	asked   Asked    // see Rewriting; no Path: not rewritten
 	id      [16]byte // hex request ID, made at first need
 	hasID   bool
 	done    []DoneFunc
@@ -418,6 +425,22 @@ func Put(ex *Exchange) {
 // maxKept bounds the buffers that stay with a recycled Exchange.
 const maxKept = 64 << 10
 
+// Rewriting is called before Authority, Path or Query of the request are changed for an
+// origin, so that pages and logs can go on telling what was asked for.
+func (ex *Exchange) Rewriting() {
+	if q := &ex.Request; ex.asked.Path == nil {
+		ex.asked = Asked{q.Authority, q.Path, q.Query, q.HasQuery}
+	}
+}
+
+// Asked is what the client asked for, whatever the origin is asked.
+func (ex *Exchange) Asked() Asked {
+	if q := &ex.Request; ex.asked.Path == nil {
+		return Asked{q.Authority, q.Path, q.Query, q.HasQuery}
+	}
+	return ex.asked
+}
+
 func (ex *Exchange) reset() {
 	q, p := &ex.Request, &ex.Response
 	q.Fields.Reset()
@@ -428,7 +451,7 @@ func (ex *Exchange) reset() {
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
 	ex.Conn, ex.Front, ex.RouteName, ex.RouteID, ex.Failure = nil, nil, "", "", nil
 	ex.Upstream, ex.UpstreamTime, ex.Trace = "", 0, Trace{}
-	ex.Start, ex.ClientIP = time.Time{}, netip.Addr{}
+	ex.Start, ex.ClientIP, ex.asked = time.Time{}, netip.Addr{}, Asked{}
 	ex.hasID, ex.finished, ex.Identified, ex.Unanswered, ex.Relayed, ex.Trusted = false, false, false, false, false, false
 	clear(ex.done)
 	ex.done = ex.done[:0]

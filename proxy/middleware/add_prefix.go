@@ -37,6 +37,7 @@ func (m *addPrefix) Wrap(next exchange.Handler) exchange.Handler {
 			refuseClimbing(ex)
 			return
 		}
+		ex.Rewriting()
 		asked, from := q.Path, len(ex.Memory)
 		ex.Memory = append(append(ex.Memory, prefix...), asked...)
 		q.Path = taken(ex, from)

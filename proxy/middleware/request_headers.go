@@ -68,6 +68,7 @@ func (m *requestHeaders) Wrap(next exchange.Handler) exchange.Handler {
 			next.Serve(ex)
 			return
 		}
+		ex.Rewriting()
 		asked := q.Authority
 		q.Authority = host
 		next.Serve(ex)

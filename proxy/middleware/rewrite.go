@@ -61,6 +61,7 @@ func (m *rewrite) Wrap(next exchange.Handler) exchange.Handler {
 				refuseClimbing(ex)
 				return
 			}
+			ex.Rewriting()
 			askedPath, askedQuery, askedHas := q.Path, q.Query, q.HasQuery
 			q.Path = path
 			if hasQuery {

@@ -41,6 +41,7 @@ func (m *stripPrefix) Wrap(next exchange.Handler) exchange.Handler {
 			next.Serve(ex)
 			return
 		}
+		ex.Rewriting()
 		asked := q.Path
 		if q.Path = root; len(rest) > 0 {
 			q.Path = oneSlash(ex, rest)
