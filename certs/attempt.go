@@ -3,6 +3,7 @@ package certs
 import (
 	"cmp"
 	"context"
+	"errors"
 	"strings"
 	"time"
 )
@@ -70,10 +71,23 @@ func (k *keeper) attempt(ctx context.Context, c *candidate) bool {
 		force:   k.entry.force.Load() || k.cert != nil && k.unlike(),
 	}
 	o.keyType, _ = keyType(o.wishes.KeyType) // it was looked at when the name came
+	o.way = k.entry.ways[0]
+	unfitness := k.look(ctx, c, o)
+	if ctx.Err() != nil {
+		return false
+	}
+	if bad := (*unfit)(nil); errors.As(unfitness, &bad) && bad.missing {
+		k.absent(ctx, c, bad.why)
+		return false
+	}
+	k.looks = 0
 	c.record.Name = k.entry.name
 	c.record = c.record.begun(start, k.timing.backoff)
 	// Without the ledger, and so without the storage, an order would be in vain.
 	err := c.ledger.save(withTry(ctx, t), c.record)
+	if err == nil {
+		err = unfitness
+	}
 	if err == nil {
 		err = k.runWays(ctx, c, t, o)
 	}

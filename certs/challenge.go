@@ -1,7 +1,6 @@
 package certs
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -126,9 +125,12 @@ func (s dnsSolver) Wait(ctx context.Context, c acme.Challenge) error {
 // was told of a challenge.
 func (k *keeper) runWays(ctx context.Context, c *candidate, t *try, o order) error {
 	var before error
-	for _, o.way = range k.entry.ways {
-		if err := k.look(ctx, c, o); err != nil {
-			return cmp.Or(before, err)
+	for i, way := range k.entry.ways {
+		o.way = way
+		if i > 0 { // the first one was looked at before
+			if err := k.look(ctx, c, o); err != nil {
+				return before
+			}
 		}
 		err := c.run(ctx, t, newLogger(k.log, t), o)
 		var dns *dnsError

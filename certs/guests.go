@@ -280,7 +280,7 @@ func (k *keeper) allowed(ctx context.Context) bool {
 
 // giveUp drops a guest for which no certificate can be had.
 func (k *keeper) giveUp() {
-	if k.entry.rule.Load() != nil && k.entry.cert.Load() == nil && k.attempts() >= guestPatience {
+	if k.entry.rule.Load() != nil && k.entry.cert.Load() == nil && max(k.attempts(), k.looks) >= guestPatience {
 		k.dropGuest(k.entry, latest(time.Now().Add(hopelessFor), k.next), "no certificate could be obtained")
 	}
 }

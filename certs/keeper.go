@@ -15,6 +15,7 @@ type keeper struct {
 	chain []*candidate // the CAs that may be asked, in order
 
 	warned  []string  // by preflight
+	looks   int       // that found no address of the name, in a row
 	cert    *stored   // the one that is served; nil if there is none by any of chain
 	renewAt time.Time // when cert is due
 	askAt   time.Time // when the CA is asked again what it suggests

@@ -71,6 +71,11 @@ func (r record) failed(now time.Time, b backoff, wait time.Duration, reason stri
 	return r
 }
 
+// absent is the record while the name has no address in the DNS.
+func (r record) absent(name string, now, next time.Time, why string) record {
+	return record{Name: name, Attempts: max(r.Attempts, 1), LastTry: now, NextTry: next, Error: why}
+}
+
 // parseRecord reads the record of name. It is strict: a record that is not
 // ours, or makes no sense, is an error.
 func parseRecord(data []byte, name string) (record, error) {

@@ -1,8 +1,11 @@
 package certs
 
 import (
+	"context"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"portway/certs/preflight"
@@ -43,4 +46,73 @@ func TestPreflightSavesOrders(t *testing.T) {
 	}
 	p.SetCAA("example.com", "pebble.letsencrypt.org")
 	await(t, "the certificate", valid(m, "www.example.com"))
+}
+
+// fakeDNS is a checker that finds an address once there is one.
+type fakeDNS struct {
+	exists atomic.Bool
+	looks  atomic.Int32
+}
+
+func (d *fakeDNS) Check(_ context.Context, t preflight.Target) preflight.Result {
+	d.looks.Add(1)
+	if d.exists.Load() {
+		return preflight.Result{}
+	}
+	return preflight.Result{Fatal: "There is no name " + t.Name + ".", Missing: true}
+}
+
+// Whoever makes a DNS record late does not wait for hours, also where tries have failed
+// before, and after restarts.
+func TestMissingNamesAreLookedUpSoon(t *testing.T) {
+	t.Parallel()
+	folder, ca := t.TempDir(), newFakeCA(t, ninetyDays)
+	dns := new(fakeDNS)
+	begin := func(t *testing.T) (*Manager, func(), *logs) {
+		log, l := newLogs(t)
+		m, err := newManager(Config{Storage: folder, Directory: "https://ca.example/dir", PreflightAll: true, Logger: log}, defaultTiming(), ca.issuer)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m.preflight = dns
+		stop := run(t, m)
+		m.SetNames(plain("a.com"))
+		return m, stop, l
+	}
+	inBubble(t, func(t *testing.T) {
+		m, stop, l := begin(t)
+		time.Sleep(24 * time.Hour)
+		if s := m.Status("a.com"); s.State != Failed || s.Attempts != 1 || s.LastError != "There is no name a.com." || time.Until(s.NextTry) > 6*time.Minute {
+			t.Errorf("status: %+v", s)
+		}
+		if n := dns.looks.Load(); n < 24*60/6 || n > 24*60/5+5 {
+			t.Errorf("%d looks in a day, want one each 5 minutes", n)
+		}
+		if n := len(l.lines("level=ERROR", "There is no name a.com.", "again_every=5m0s")); n != 1 || len(l.lines("level=ERROR")) != n {
+			t.Errorf("%d lines in the log about what did not change", n)
+		}
+		stop()
+		m, stop, _ = begin(t)
+		dns.exists.Store(true)
+		time.Sleep(6 * time.Minute)
+		if s := m.Status("a.com"); s.State != Valid || s.Attempts != 0 || s.LastError != "" {
+			t.Errorf("with a DNS record: %+v", s)
+		}
+		stop()
+		synctest.Wait()
+	})
+	if n := len(ca.tries("a.com")); n != 1 {
+		t.Errorf("%d orders, want 1", n)
+	}
+}
+
+// Failures that were the CA's judgement are not forgotten while the name has no address.
+func TestFailuresOutlastAMissingName(t *testing.T) {
+	t.Parallel()
+	begin := time.Now()
+	r := record{Name: "a.com", Attempts: 4, LastTry: begin, NextTry: begin.Add(8 * time.Minute), Error: "no", Elsewhere: true}
+	r = r.absent("a.com", begin, begin.Add(time.Minute), "none")
+	if r.Attempts != 4 || r.Error != "none" || r.Elsewhere || !r.NextTry.Equal(begin.Add(time.Minute)) {
+		t.Errorf("%+v", r)
+	}
 }

@@ -17,7 +17,6 @@ import (
 
 	"portway/certs/files"
 	"portway/certs/localca"
-	"portway/certs/preflight"
 )
 
 // Manager obtains, renews and serves certificates.
@@ -29,7 +28,7 @@ type Manager struct {
 	files        *files.Folder         // the user's own certificates; nil: none
 	authorities  map[string]*authority // all CAs by name
 	use          []string              // those that names without a wish are certified by, in order
-	preflight    *preflight.Checker
+	preflight    checker               // nil: names are not looked at
 	preflightAll bool
 	reachPort    int
 	email        string // contact address for CAs; may be empty
@@ -61,6 +60,7 @@ type timing struct {
 	try     time.Duration // the longest that one try takes
 	fresh   int           // first tries at once
 	again   int           // tries after failures at once, which so never delay first ones
+	missing backoff       // between looks at a name without an address
 }
 
 func defaultTiming() timing {
@@ -70,6 +70,7 @@ func defaultTiming() timing {
 		try:     15 * time.Minute,
 		fresh:   24,
 		again:   8,
+		missing: backoff{base: time.Minute, limit: 5 * time.Minute},
 	}
 }
 
@@ -99,13 +100,15 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 
 		guests:       newGuests(),
 		isPublic:     publicAddress,
-		preflight:    cfg.Preflight,
 		preflightAll: cfg.PreflightAll,
 		reachPort:    cfg.ReachPort,
 		prover:       newProver(cfg),
 		email:        cfg.Email,
 		keyType:      cfg.KeyType,
 		reuseKeys:    cfg.ReuseKeys,
+	}
+	if cfg.Preflight != nil {
+		m.preflight = cfg.Preflight
 	}
 	if cfg.Files != "" {
 		m.files = files.Open(cfg.Files, cfg.Logger)

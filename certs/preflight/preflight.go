@@ -81,6 +81,7 @@ type Target struct {
 // Result is what was found. Each is a sentence or two.
 type Result struct {
 	Fatal    string   // why it cannot work; empty: it may
+	Missing  bool     // that is for want of an address in the DNS, which may come at any moment
 	Warnings []string // what looks odd
 }
 
@@ -114,12 +115,14 @@ func (c *Checker) checkAddresses(ctx context.Context, t Target, r *Result) {
 		return
 	case code == dns.RcodeNameError:
 		r.Fatal = fmt.Sprintf("There is no name %s in the DNS (NXDOMAIN). Create a DNS record (A, AAAA) for it that points to this machine.", t.Name)
+		r.Missing = true
 		return
 	case code != dns.RcodeSuccess:
 		r.warn("The DNS server answers %s for %s: the CA may get no better answer.", dns.RcodeToString[code], t.Name)
 		return
 	case len(addresses) == 0:
 		r.Fatal = fmt.Sprintf("%s has no address in the DNS. Create a DNS record (A, AAAA) for it that points to this machine.", t.Name)
+		r.Missing = true
 		return
 	}
 	if t.Port < 0 {
