@@ -56,6 +56,32 @@ type Own struct {
 	Text []byte // as in a file
 }
 
+// CheckOwn tells what is wrong with Own, before there is a table. What bundles say for
+// them is not known yet.
+func (c *Config) CheckOwn() []label.Problem {
+	parser := route.NewParser(c.Middleware).WithDefaults(c.Defaults)
+	if c.Places {
+		parser = parser.WithPlaces()
+	}
+	var all []label.Problem
+	for _, o := range c.Own {
+		said, _ := readText(parser, o.Name, "", o.Text)
+		for _, p := range said.problems {
+			p.Source = o.Name // there are no lines that people know
+			all = append(all, p.Problem)
+		}
+		for _, r := range said.routes {
+			if len(r.draft.Uses) == 0 {
+				for _, p := range parser.Parse(&r.draft, nil).Problems {
+					p.Source = o.Name
+					all = append(all, p)
+				}
+			}
+		}
+	}
+	return all
+}
+
 // Watch emits a table at the start, when all sources have been read once, and
 // then at each change, until ctx is done; it returns nil then. emit is called
 // from one goroutine and must not block.

@@ -24,6 +24,7 @@ import (
 // account is who may sign in: there is one. It is used from any goroutine.
 type account struct {
 	path string
+	cost int // of the hash
 	now  func() time.Time
 
 	mu     sync.RWMutex
@@ -42,8 +43,8 @@ const sessionTime = 7 * 24 * time.Hour
 
 // openAccount reads the account in folder. If there is none it makes one, and gives its
 // password.
-func openAccount(folder string) (a *account, first string, err error) {
-	a = &account{path: filepath.Join(folder, "account.json"), now: time.Now}
+func openAccount(folder string, cost int) (a *account, first string, err error) {
+	a = &account{path: filepath.Join(folder, "account.json"), cost: cost, now: time.Now}
 	text, err := os.ReadFile(a.path)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
@@ -64,7 +65,7 @@ func openAccount(folder string) (a *account, first string, err error) {
 // newPassword replaces the password, and ends all sessions.
 func (a *account) newPassword() (string, error) {
 	password := strings.ToLower(rand.Text()) // 128 bits or more
-	hash, err := bcrypt.GenerateFromPassword([]byte(password), bcrypt.DefaultCost)
+	hash, err := bcrypt.GenerateFromPassword([]byte(password), a.cost)
 	if err != nil {
 		return "", err
 	}

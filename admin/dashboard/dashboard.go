@@ -7,6 +7,7 @@
 package dashboard
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"io/fs"
@@ -14,6 +15,8 @@ import (
 	"net/http"
 	"strings"
 	"sync/atomic"
+
+	"golang.org/x/crypto/bcrypt"
 
 	"portway/admin"
 )
@@ -36,6 +39,8 @@ type Config struct {
 	FirstPassword func(password string)
 
 	Logger *slog.Logger // nil: nowhere
+
+	cost int // of the password's hash; 0: bcrypt's default
 }
 
 // Dashboard serves the pages. Make one with New.
@@ -59,7 +64,7 @@ func New(cfg Config) (*Dashboard, error) {
 	if cfg.Admin == nil || cfg.Folder == "" {
 		return nil, errors.New("dashboard: Admin and Folder are needed")
 	}
-	a, first, err := openAccount(cfg.Folder)
+	a, first, err := openAccount(cfg.Folder, cmp.Or(cfg.cost, bcrypt.DefaultCost))
 	if err != nil {
 		return nil, err
 	}

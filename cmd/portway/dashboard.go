@@ -126,6 +126,18 @@ func (r *runCmd) checkDashboard(inv *invocation) error {
 			return &settingsError{[]string{inv.where("dashboard-option") + ": " + name + " cannot be chosen here; the host is said by dashboard-host"}}
 		}
 	}
+	own, err := r.dashboardRoute("/run/portway/dashboard.sock")
+	if err != nil || len(r.DashboardHost) == 0 {
+		return err
+	}
+	cfg := r.discovery(nil, own, nil)
+	var lines []string
+	for _, p := range cfg.CheckOwn() {
+		lines = append(lines, p.String())
+	}
+	if lines != nil {
+		return &settingsError{lines}
+	}
 	return nil
 }
 

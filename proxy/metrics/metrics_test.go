@@ -199,3 +199,32 @@ func BenchmarkRequest(b *testing.B) {
 		m.End(e)
 	}
 }
+
+// A snapshot has the same numbers, for who shows them without Prometheus.
+func TestSnapshot(t *testing.T) {
+	t.Parallel()
+	m := New()
+	m.SetRoutes(map[string][]string{"blog": {"blog-1"}})
+	upload := request("POST", "blog", "blog-1", 503)
+	upload.Exchange.Request.Length = 70
+	slow := request("GET", "blog", "blog-1", 200)
+	slow.Duration = time.Hour
+	serve(m, request("GET", "blog", "blog-1", 200), request("GET", "blog", "blog-1", 404), upload, slow, request("GET", "", "", 404))
+	all := map[string]Counts{}
+	for _, c := range m.Snapshot() {
+		all[c.Route] = c
+	}
+	if c := all[""]; len(all) != 2 || c.Requests != 1 || c.Failed != 0 {
+		t.Errorf("%+v", all)
+	}
+	c := all["blog"]
+	if c.Requests != 4 || c.Failed != 1 || c.Sent != 400 || c.Received != 70 {
+		t.Errorf("%+v", c)
+	}
+	for i, b := range c.Durations {
+		want := map[time.Duration]uint64{8 * time.Millisecond: 3, 0: 1}[b.Bound]
+		if b.Count != want || (b.Bound == 0) != (i == len(c.Durations)-1) {
+			t.Errorf("bucket %d: %+v, want %d", i, b, want)
+		}
+	}
+}
