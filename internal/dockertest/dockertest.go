@@ -75,13 +75,17 @@ func connect(ctx context.Context, opts ...client.Opt) (*Engine, error) {
 }
 
 // Main is TestMain for packages that use the engine: it removes what killed
-// tests left behind, runs the tests, and removes all that this process made.
-func Main(m *testing.M) {
+// tests left behind, runs the tests, calls each of after, and removes all that this
+// process made.
+func Main(m *testing.M, after ...func()) {
 	sweep(func(label string, age time.Duration) bool {
 		pid, err := strconv.Atoi(label)
 		return err == nil && !alive(pid) && age > orphanAge
 	})
 	code := m.Run()
+	for _, end := range after {
+		end()
+	}
 	sweep(func(label string, _ time.Duration) bool { return label == strconv.Itoa(os.Getpid()) })
 	os.Exit(code)
 }
