@@ -75,8 +75,11 @@ func (t *tier) open() (*disk.Store, error) {
 }
 
 func (t *tier) off(err error) {
-	t.cache.cfg.Logger.Warn("the cache keeps nothing on disk", slog.Any("error", err), slog.String("folder", t.cache.cfg.Folder),
-		slog.String("fix", "make cache-folder a folder that Portway's user can write to, and start again"))
+	fix := "make cache-folder a folder that Portway's user can write to, and start again"
+	if errors.Is(err, disk.ErrOthers) {
+		fix = "make cache-folder an empty folder, or one that is not there yet, and start again"
+	}
+	t.cache.cfg.Logger.Warn("the cache keeps nothing on disk", slog.Any("error", err), slog.String("folder", t.cache.cfg.Folder), slog.String("fix", fix))
 }
 
 // await takes the folder when it is free.
@@ -102,19 +105,40 @@ func (t *tier) await(ctx context.Context) {
 	}
 }
 
-// attach begins to use s, without what has changed since it was written.
+// attach begins to use s, without what has changed since it was written. Requests do not
+// wait for the disk meanwhile, but note what changes.
 func (t *tier) attach(s *disk.Store) {
 	t.sweep(s)
+	for !t.attached(s) {
+		t.mu.Lock()
+		missed := t.missed
+		t.missed = make(map[disk.ID]struct{})
+		t.mu.Unlock()
+		if missed == nil {
+			s.Sweep(func(disk.Hints) bool { return true }, func([]byte) bool { return true })
+		}
+		for id := range missed {
+			s.Drop(s.Find(id)...)
+		}
+	}
+	t.sweep(s) // what was purged since the first time
+}
+
+// attached has s used, if nothing of it has changed that was noted. What is not in s any
+// more does not matter.
+func (t *tier) attached(s *disk.Store) bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if t.missed == nil {
-		s.Sweep(func(disk.Hints) bool { return true }, func([]byte) bool { return true })
-	}
 	for id := range t.missed {
-		s.Drop(s.Find(id)...)
+		if len(s.Find(id)) > 0 {
+			return false
+		}
+	}
+	if t.missed == nil && s.Stats().Records > 0 {
+		return false
 	}
 	t.store.Store(s)
-	t.sweep(s) // what was purged since the first time
+	return true
 }
 
 // use gives the store; nil if there is none, when it is noted that what is stored by id

@@ -2,12 +2,17 @@ package cache
 
 import (
 	"bytes"
+	"context"
+	"log/slog"
 	"net/netip"
+	"os"
+	"path/filepath"
 	"reflect"
 	"testing"
 	"time"
 
 	"portway/label"
+	"portway/proxy/cache/disk"
 	"portway/proxy/cache/policy"
 	"portway/proxy/exchange"
 )
@@ -119,6 +124,69 @@ func TestClockThatWasAhead(t *testing.T) {
 		}
 		c.Close()
 	}
+}
+
+// While what has become outdated is removed from a folder that another process had, requests
+// do not wait for the disk; and what changes meanwhile does not come back either.
+func TestRequestsDoNotWaitForAttach(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	open := func(h slog.Handler) *disk.Store {
+		s, err := disk.Open(disk.Config{Folder: folder, Size: 64 << 20, Logger: slog.New(h)})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return s
+	}
+	s := open(slog.DiscardHandler)
+	for _, name := range []string{"one", "two"} {
+		a := &disk.Addition{ID: idOf(name), Meta: []byte(name), Content: [][]byte{[]byte("content")}}
+		s.Add(a, a.Prepare(), false)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+	files, err := filepath.Glob(filepath.Join(folder, "*.segment"))
+	if err != nil || len(files) != 1 {
+		t.Fatal(files, err)
+	}
+	damaged, err := os.ReadFile(files[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := os.WriteFile(files[0], make([]byte, len(damaged)), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	tr := &tier{cache: &Cache{}} // too much has changed
+	asked := 0
+	s = open(&during{slog.DiscardHandler, func() { // the first damage is told while the folder is emptied
+		asked++
+		answered := make(chan struct{})
+		go func() { defer close(answered); tr.use(idOf("two")) }()
+		select {
+		case <-answered:
+		case <-time.After(time.Minute):
+			t.Error("a request waits for the disk")
+		}
+	}})
+	defer func() { _ = s.Close() }()
+	tr.attach(s)
+	if n := s.Stats().Records; asked != 1 || n != 0 || tr.store.Load() != s {
+		t.Errorf("asked %d times; %d records are left; attached: %v", asked, n, tr.store.Load() == s)
+	}
+}
+
+// during calls f for each warning.
+type during struct {
+	slog.Handler
+	f func()
+}
+
+func (d *during) Enabled(_ context.Context, l slog.Level) bool { return l >= slog.LevelWarn }
+
+func (d *during) Handle(context.Context, slog.Record) error {
+	d.f()
+	return nil
 }
 
 // A hit in memory costs no allocation with a disk either, whether its content is in

@@ -257,19 +257,23 @@ func (s *Store) wipe() error {
 
 // The file state says what the folder's layout is, and under which start of the
 // machine it was last written to, or that all of it had reached the device.
-const layout = "portway cache 1\n"
+const (
+	stateFile    = "state"
+	layoutBegins = "portway cache "
+	layout       = layoutBegins + "1\n"
+)
 
 func (s *Store) writeState(clean bool) error {
 	state := layout + bootID() + "\n"
 	if clean {
 		state = layout + "clean\n"
 	}
-	return atomicfile.Write(s.path("state"), []byte(state), 0o600)
+	return atomicfile.Write(s.path(stateFile), []byte(state), 0o600)
 }
 
 // believable tells whether what is in the folder is what was put there.
 func (s *Store) believable() bool {
-	b, err := os.ReadFile(s.path("state"))
+	b, err := os.ReadFile(s.path(stateFile))
 	if err != nil {
 		return false
 	}
@@ -299,7 +303,7 @@ func (s *Store) clear(e *Entry) {
 // be: the next start must not find it.
 func (s *Store) distrust(err error) {
 	s.health.give(fmt.Errorf("a record cannot be removed: %w", err))
-	_ = os.Remove(s.path("state"))
+	_ = os.Remove(s.path(stateFile))
 	_ = os.Remove(s.path("index"))
 	s.mu.Lock()
 	defer s.mu.Unlock()

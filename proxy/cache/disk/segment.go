@@ -170,16 +170,25 @@ func (s *Store) evict() error {
 	bytes := old.size + old.bodies
 	s.mu.RUnlock()
 	inOrder(all)
-	var out []*Entry
+	var out, unsure []*Entry
 	moved := int64(0)
 	for _, e := range all {
-		if !e.inUse.Load() || moved > bytes/2 || s.move(e) != nil {
+		if !e.inUse.Load() || moved > bytes/2 {
 			out = append(out, e)
 			continue
 		}
-		e.inUse.Store(false)
-		moved += e.length() + e.large()
+		switch err := s.move(e); {
+		case err == nil:
+			e.inUse.Store(false)
+			moved += e.length() + e.large()
+		case errors.Is(err, errSlot):
+			s.health.damaged(err)
+			unsure = append(unsure, e)
+		default:
+			out = append(out, e)
+		}
 	}
+	s.Drop(unsure...) // while the store knows of them, whatever is in their slots
 	// The file goes first: what is not in the index any more cannot be removed from
 	// what a next start would find.
 	if err := os.Remove(old.file.Name()); err != nil {
@@ -243,9 +252,14 @@ func (s *Store) put(e *Entry, record []byte) error {
 	g.enter(e)
 	s.mu.Unlock()
 	var slot [slotSize]byte
-	_, err = s.index.WriteAt(appendSlot(slot[:0], e), int64(e.slot)*slotSize)
-	return err
+	if _, err = s.index.WriteAt(appendSlot(slot[:0], e), int64(e.slot)*slotSize); err != nil {
+		return fmt.Errorf("%w: %w", errSlot, err)
+	}
+	return nil
 }
+
+// errSlot says that nobody knows what is in a record's slot.
+var errSlot = errors.New("the index cannot be written")
 
 // takeSlot gives one that is free.
 func (s *Store) takeSlot() uint32 {

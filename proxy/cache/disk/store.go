@@ -56,6 +56,7 @@ const (
 // Errors that callers tell apart.
 var (
 	ErrLocked = errors.New("another process uses the folder")
+	ErrOthers = errors.New("the folder has other things in it")
 	ErrGone   = errors.New("the record is not there any more")
 	ErrBusy   = errors.New("the disk has no time")
 	errClosed = errors.New("the store is closed")
@@ -97,7 +98,8 @@ type Store struct {
 }
 
 // Open takes the folder, which nobody else may use meanwhile (ErrLocked), and finds
-// the records in it.
+// the records in it. A folder that has other things in it, and was never a Store, is not
+// touched (ErrOthers).
 func Open(cfg Config) (*Store, error) {
 	if cfg.Logger == nil {
 		cfg.Logger = slog.New(slog.DiscardHandler)
@@ -121,23 +123,6 @@ func Open(cfg Config) (*Store, error) {
 	}
 	s.writer.Go(s.write)
 	return s, nil
-}
-
-// private makes the folder, for its owner alone: it has visitors' answers in it.
-func private(folder string) error {
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return err
-	}
-	info, err := os.Stat(folder)
-	switch {
-	case err != nil:
-		return err
-	case !info.IsDir():
-		return fmt.Errorf("%s is no folder", folder)
-	case info.Mode().Perm()&0o077 != 0:
-		return os.Chmod(folder, 0o700)
-	}
-	return nil
 }
 
 func (s *Store) isClosed() bool {

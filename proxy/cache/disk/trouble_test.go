@@ -2,6 +2,7 @@ package disk
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"log/slog"
 	"net"
@@ -104,6 +105,90 @@ func TestCannotErase(t *testing.T) {
 	}
 }
 
+// So too where a record cannot be moved, while its segment goes, since nobody knows what is
+// in its slot then.
+func TestCannotMove(t *testing.T) {
+	t.Parallel()
+	var log bytes.Buffer
+	folder := t.TempDir()
+	s, err := Open(Config{Folder: folder, Size: 64 << 20, Logger: slog.New(slog.NewTextHandler(&log, nil))})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, name := range []string{"a", "b", "c", "d"} {
+		add(t, s, name, []byte("a record"))
+	}
+	s.Flush()
+	for _, name := range []string{"a", "b"} {
+		s.Find(id(name))[0].Use()
+	}
+	f, err := os.OpenFile("/dev/full", os.O_RDWR, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.slots.Lock()
+	s.index = f
+	s.slots.Unlock()
+	s.writing.Lock()
+	err = s.evict()
+	s.writing.Unlock()
+	if err != nil || s.Stats().Records != 0 {
+		t.Errorf("%v, %d records", err, s.Stats().Records)
+	}
+	if err := s.Close(); err == nil || strings.Count(log.String(), "the index cannot be written") != 1 || strings.Count(log.String(), "off until the next start") != 1 {
+		t.Errorf("%v; logged:\n%s", err, log.String())
+	}
+	if n := open(t, folder, 64<<20).Stats().Records; n != 0 {
+		t.Errorf("%d records are back", n)
+	}
+}
+
+// A folder of others is left alone, whatever its mode, and the error says why. Stores are
+// used again, also those that were given up or killed early, with what others put there.
+func TestFolderOfOthers(t *testing.T) {
+	t.Parallel()
+	for what, c := range map[string]struct {
+		files []string
+		ours  bool
+	}{
+		"a folder of another program": {[]string{"index", "mail.db"}, false},
+		"somebody's state":            {[]string{"state", "readme"}, false},
+		"empty":                       {nil, true},
+		"a new file system":           {[]string{"lost+found"}, true},
+		"given up":                    {[]string{"lock", "0000000000000001.segment", "0000000000000002.content"}, true},
+		"killed early":                {[]string{"lock", ".state.123.tmp"}, true},
+	} {
+		for _, mode := range []os.FileMode{0o755, 0o700} {
+			folder := t.TempDir()
+			for _, name := range c.files {
+				if err := os.WriteFile(filepath.Join(folder, name), []byte("x"), 0o600); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := os.Chmod(folder, mode); err != nil {
+				t.Fatal(err)
+			}
+			s, err := Open(Config{Folder: folder, Size: MinSize})
+			info, statErr := os.Stat(folder)
+			if statErr != nil {
+				t.Fatal(statErr)
+			}
+			if c.ours {
+				if err != nil || info.Mode().Perm() != 0o700 {
+					t.Errorf("%s: %v, %v", what, err, info.Mode())
+					continue
+				}
+				_ = s.Close()
+				continue
+			}
+			files, _ := os.ReadDir(folder)
+			if !errors.Is(err, ErrOthers) || !strings.Contains(err.Error(), c.files[1]) || info.Mode().Perm() != mode || len(files) != len(c.files) {
+				t.Errorf("%s: %v, %v, %v", what, err, info.Mode(), files)
+			}
+		}
+	}
+}
+
 // A folder that cannot be used is an error that names it.
 func TestNoFolder(t *testing.T) {
 	t.Parallel()
@@ -125,8 +210,11 @@ func TestPrivate(t *testing.T) {
 	if err := os.Chmod(folder, 0o755); err != nil {
 		t.Fatal(err)
 	}
-	other := filepath.Join(folder, "somebody else's")
-	if err := os.WriteFile(other, nil, 0o600); err != nil {
+	if err := open(t, folder, MinSize).Close(); err != nil {
+		t.Fatal(err)
+	}
+	other := filepath.Join(folder, "somebody else's") // put there later
+	if err := errors.Join(os.WriteFile(other, nil, 0o600), os.Chmod(folder, 0o755)); err != nil {
 		t.Fatal(err)
 	}
 	s := open(t, folder, MinSize)
