@@ -2,6 +2,7 @@ package h1
 
 import (
 	"crypto/tls"
+	"io"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -99,20 +100,20 @@ func (c *conn) await() bool {
 	if c.recv.phase() != fresh && !c.recv.change(idle) || c.drain.Load() {
 		return false
 	}
-	if c.plain != nil {
-		var err error
-		if c.in, c.filled, err = c.plain.ReadPooled(); err != nil {
-			return false
-		}
-	} else {
+	var err error // there is nobody to tell it
+	switch {
+	case c.plain != nil:
+		c.in, c.filled, err = c.plain.ReadPooled()
+	case c.cork != nil:
+		c.in, c.filled, err = c.cork.ReadPooled(c.nc)
+	default:
 		// TLS has a buffer of its own, and the rest of the request is in it then.
-		if n, _ := c.nc.Read(c.one[:]); n == 0 {
-			return false // there is nobody to tell why
+		if _, err = io.ReadFull(c.nc, c.one[:]); err == nil {
+			c.in = wire.Get(wire.Small)
+			c.in[0], c.filled = c.one[0], 1
 		}
-		c.in = wire.Get(wire.Small)
-		c.in[0], c.filled = c.one[0], 1
 	}
-	return c.recv.change(head)
+	return err == nil && c.recv.change(head)
 }
 
 func (c *conn) releaseIn() {

@@ -158,13 +158,13 @@ func TestLargeContent(t *testing.T) {
 	})
 }
 
-// An idle TLS connection, after some requests, costs at most 20 KiB with all that
+// An idle TLS connection, after some requests, costs at most 15 KiB with all that
 // belongs to it on this side: structures, buffers and the stack of its goroutine.
 func TestIdleMemory(t *testing.T) {
 	if raceEnabled {
 		t.Skip("the race detector needs memory of its own")
 	}
-	const n, limit = 200, 20 << 10
+	const n, limit = 200, 15 << 10
 	h := exchange.HandlerFunc(func(ex *exchange.Exchange) { answer(ex, "x") })
 	s := &Server{Handler: h}
 	config := &tls.Config{Certificates: []tls.Certificate{testCert()}, MinVersion: tls.VersionTLS13}

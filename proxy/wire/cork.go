@@ -17,6 +17,7 @@ var corks = sync.Pool{New: func() any { return new([corkSize]byte) }}
 // sends them with one. It has memory only while held.
 type Cork struct {
 	*Sock
+	ahead ahead
 
 	mu   sync.Mutex // crypto/tls also writes when it reads, for example key updates
 	held bool
