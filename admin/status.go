@@ -22,6 +22,9 @@ type Certificate struct {
 	Name        string     `json:"name"`
 	State       string     `json:"state"` // pending, valid or failed
 	Issuer      string     `json:"issuer,omitempty"`
+	Challenge   string     `json:"challenge,omitempty"` // http-01, tls-alpn-01 or dns-01: how the CA was shown that the name is ours
+	Wildcard    string     `json:"wildcard,omitempty"`  // the name whose certificate this one shares
+	OnDemand    bool       `json:"on_demand,omitempty"` // the host was not known before a visitor came
 	NotAfter    *time.Time `json:"not_after,omitempty"`
 	NextRenewal *time.Time `json:"next_renewal,omitempty"`
 	LastError   string     `json:"last_error,omitempty"`

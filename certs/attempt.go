@@ -95,9 +95,16 @@ func (k *keeper) attempt(ctx context.Context, c *candidate) bool {
 	if err == nil {
 		cert, err = c.load(ctx, k.storage, k.entry.name)
 	}
-	if err == nil && cert.meta.IssuerData.Profile != o.wishes.Profile {
-		cert.meta.IssuerData.Profile = o.wishes.Profile
-		err = cert.saveMeta(withTry(ctx, t), k.storage, k.entry.name)
+	if err == nil {
+		data := &cert.meta.IssuerData
+		proof := cmp.Or(t.proof(), data.Challenge)
+		if proof == "" && k.cert != nil && k.cert.by == c.authority { // which the CA has remembered
+			proof = k.cert.meta.IssuerData.Challenge
+		}
+		if data.Profile != o.wishes.Profile || data.Challenge != proof {
+			data.Profile, data.Challenge = o.wishes.Profile, proof
+			err = cert.saveMeta(withTry(ctx, t), k.storage, k.entry.name)
+		}
 	}
 	switch {
 	case ctx.Err() != nil: // the name is gone, or Portway ends; the record tells

@@ -78,6 +78,7 @@ type Status struct {
 	Fingerprint         string // SHA-256, hexadecimal
 	KeyType             string // ec256, ec384, rsa2048, rsa4096
 	Profile             string // that was asked for; may be empty
+	Challenge           string // as in Wishes, by which the CA was shown that the name is ours; empty: not known, or none
 	OnDemand            bool   // the host was not known beforehand
 	Wildcard            string // the name whose certificate this one shares; empty: it has its own
 

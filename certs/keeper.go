@@ -150,7 +150,8 @@ func (k *keeper) serve(ctx context.Context, cert *stored) {
 	k.planAsking()
 	k.entry.update(func(s *Status) {
 		*s = statusOf(s.Name, cert.Certificate)
-		s.Issuer, s.NextRenewal, s.Profile = cert.by.Name, k.renewAt, cert.meta.IssuerData.Profile
+		s.Issuer, s.NextRenewal = cert.by.Name, k.renewAt
+		s.Profile, s.Challenge = cert.meta.IssuerData.Profile, cert.meta.IssuerData.Challenge
 	})
 	k.entry.settle()
 	k.staple(ctx)

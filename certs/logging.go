@@ -118,6 +118,7 @@ func (t *try) listen(fields map[string]any) {
 	}
 	if ca, ok := fields["ca"].(string); ok && fields["challenge_type"] != nil && fields["problem"] == nil {
 		t.begun[ca]++
+		t.challenge, _ = fields["challenge_type"].(string)
 	}
 	header, _ := fields["response_headers"].(http.Header)
 	if status, ok := fields["status_code"].(int64); ok && status >= 400 && header.Get("Retry-After") != "" {

@@ -14,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/mholt/acmez/v3/acme"
+
 	"portway/internal/pebbletest"
 )
 
@@ -154,7 +156,8 @@ func TestEitherChallenge(t *testing.T) {
 			name := fmt.Sprintf("app%d.either.example.com", i)
 			f := newFront(t)
 			p := pebbletest.Start(t, c.opts(f))
-			m, _, l := obtain(t, p, f, t.TempDir(), quick())
+			folder := t.TempDir()
+			m, stop, l := obtain(t, p, f, folder, quick())
 			m.SetNames(plain(name))
 			if cert, err := handshake(t, m, name); err != nil || cert.Issuer.Organization[0] != "Portway" {
 				t.Errorf("before it is there: %v, want a temporary certificate", err)
@@ -174,6 +177,19 @@ func TestEitherChallenge(t *testing.T) {
 			}
 			if n := len(l.lines("level=ERROR")) + len(l.lines("level=WARN")); n != 0 {
 				t.Errorf("%d warnings and errors, though all went well", n)
+			}
+			stop()
+			again, _, _ := obtain(t, p, f, folder, quick())
+			again.SetNames(plain(name))
+			await(t, "the stored one", valid(again, name))
+			want := acme.ChallengeTypeTLSALPN01
+			if i == 0 {
+				want = acme.ChallengeTypeHTTP01
+			}
+			for _, m := range []*Manager{m, again} {
+				if got := m.Status(name).Challenge; got != want {
+					t.Errorf("challenge: got %q, want %q", got, want)
+				}
 			}
 		})
 	}

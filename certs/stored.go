@@ -22,12 +22,13 @@ type stored struct {
 	meta             meta
 }
 
-// meta is what certmagic stores about a certificate, and one thing that it does not.
+// meta is what certmagic stores about a certificate, and what it does not.
 type meta struct {
 	SANs       []string `json:"sans,omitempty"`
 	IssuerData struct {
 		acme.Certificate
-		Profile string `json:"portway_profile,omitempty"` // that was asked for
+		Profile   string `json:"portway_profile,omitempty"`   // that was asked for
+		Challenge string `json:"portway_challenge,omitempty"` // by which the CA was shown that the name is ours
 	} `json:"issuer_data"`
 }
 

@@ -39,6 +39,7 @@ type heard struct {
 	retryAfter time.Duration  // what the CA asked for; 0: nothing
 	storageErr error          // the last write that failed
 	begun      map[string]int // challenges that were begun, by the CA's directory
+	challenge  string         // the last one of them; empty: the CA remembered an earlier proof
 	dns        string         // why the DNS provider could not, before another way was tried
 	newAccount bool           // the CA had forgotten the account, and there is a new one
 }
@@ -47,4 +48,11 @@ func (t *try) hasNewAccount() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	return t.newAccount
+}
+
+// proof is the challenge that the CA was content with.
+func (t *try) proof() string {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return t.challenge
 }

@@ -65,6 +65,9 @@ func TestCertificatesByDNS(t *testing.T) {
 				t.Fatalf("no certificate: %+v", m.Status(host))
 			}
 		}
+		if st := m.Status(host); st.Challenge != "dns-01" || host == "a.example.com" && st.Wildcard != want {
+			t.Errorf("%s: challenge %q, wildcard %q", host, st.Challenge, st.Wildcard)
+		}
 		cert, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: host})
 		if err != nil {
 			t.Fatal(err)

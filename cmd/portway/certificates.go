@@ -105,7 +105,7 @@ func (c certificates) describe() []admin.Certificate {
 
 func described(s certs.Status) admin.Certificate {
 	return admin.Certificate{
-		Name: s.Name, State: string(s.State), Issuer: s.Issuer, LastError: s.LastError, Attempts: s.Attempts,
+		Name: s.Name, State: string(s.State), Issuer: s.Issuer, Challenge: s.Challenge, Wildcard: s.Wildcard, OnDemand: s.OnDemand, LastError: s.LastError, Attempts: s.Attempts,
 		NotAfter: known(s.NotAfter), NextRenewal: known(s.NextRenewal), NextTry: known(s.NextTry),
 	}
 }

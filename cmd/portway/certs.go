@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/url"
 	"os"
+	"strconv"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -138,16 +139,30 @@ func (s certsShowCmd) Run(c *cli) error {
 	if s.JSON {
 		return printJSON(d)
 	}
+	return showCertificate(os.Stdout, d, time.Now())
+}
+
+func showCertificate(out io.Writer, d admin.CertificateDetails, now time.Time) error {
 	at := func(t *time.Time) string {
 		if t == nil {
 			return ""
 		}
-		return t.Local().Format("2006-01-02 15:04:05 MST") + " (" + distance(t, time.Now()) + ")"
+		return t.Local().Format("2006-01-02 15:04:05 MST") + " (" + distance(t, now) + ")"
+	}
+	onDemand, tries := "", ""
+	if d.OnDemand {
+		onDemand = "yes"
+	}
+	if d.Attempts > 0 {
+		tries = strconv.Itoa(d.Attempts)
 	}
 	for _, f := range []struct{ what, value string }{
 		{"name", d.Name},
 		{"state", d.State},
 		{"issuer", d.Issuer},
+		{"wildcard", d.Wildcard},
+		{"on demand", onDemand},
+		{"challenge", d.Challenge},
 		{"profile", d.Profile},
 		{"valid from", at(d.NotBefore)},
 		{"valid until", at(d.NotAfter)},
@@ -157,13 +172,14 @@ func (s certsShowCmd) Run(c *cli) error {
 		{"key", d.KeyType},
 		{"last error", d.LastError},
 		{"next try", at(d.NextTry)},
+		{"failed tries", tries},
 	} {
-		if f.value != "" {
-			fmt.Printf("%-12s %s\n", f.what, f.value)
+		if f.value == "" {
+			continue
 		}
-	}
-	if d.Attempts > 0 {
-		fmt.Printf("%-12s %d\n", "failed tries", d.Attempts)
+		if _, err := fmt.Fprintf(out, "%-12s %s\n", f.what, f.value); err != nil {
+			return err
+		}
 	}
 	return nil
 }

@@ -111,6 +111,26 @@ c.example.com  failed  -            past        -           `, "\n") + strings.R
 	}
 }
 
+func TestShowCertificate(t *testing.T) {
+	t.Parallel()
+	var out strings.Builder
+	err := showCertificate(&out, admin.CertificateDetails{Certificate: admin.Certificate{
+		Name: "a.example.com", State: "valid", Issuer: "letsencrypt", Challenge: "dns-01", Wildcard: "*.example.com", OnDemand: true, Attempts: 2,
+	}}, time.Now())
+	want := strings.TrimLeft(`
+name         a.example.com
+state        valid
+issuer       letsencrypt
+wildcard     *.example.com
+on demand    yes
+challenge    dns-01
+failed tries 2
+`, "\n")
+	if err != nil || out.String() != want {
+		t.Errorf("%v\n%s\nwant\n%s", err, &out, want)
+	}
+}
+
 // Who comes from Traefik starts Portway with its acme.json, and needs no CA.
 func TestImportAtTheStart(t *testing.T) {
 	t.Parallel()
