@@ -116,7 +116,9 @@ func TestOnDemandRefuses(t *testing.T) {
 	if cert, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: "good.com"}); cert != nil || err != nil {
 		t.Errorf("while nobody can be asked: %v, %v", cert, err)
 	}
+	_, _ = m.GetCertificate(&tls.ClientHelloInfo{ServerName: "good-2.com"}) // of the same minute: not told
 	a.Close()
+	m.guests.tell.lines = nil
 	_, _ = m.GetCertificate(&tls.ClientHelloInfo{ServerName: "good-too.com"})
 	if told := l.lines("cannot be asked", "/check"); len(told) != 2 || strings.Contains(strings.Join(told, ""), "token") {
 		t.Errorf("the log has the token, or not both: %q", told)

@@ -33,6 +33,7 @@ type guests struct {
 	refused map[string]time.Time // until when
 	asked   map[string]chan struct{}
 	rate    bucket
+	tell    rarely
 }
 
 func newGuests() *guests {
@@ -65,9 +66,13 @@ func (m *Manager) demand(ctx context.Context, all *names, host string) *entry {
 	}
 	done, asking := g.asked[host]
 	if !asking {
+		if e := m.names.Load().find(host); e != nil { // somebody has asked since all was looked at
+			g.mu.Unlock()
+			return e
+		}
 		if len(g.asked) >= maxQuestions {
 			g.mu.Unlock()
-			m.log.Warn("Too many hosts that are not known at once; one is refused.", "name", host)
+			g.tell.warn(m.log, now, "Too many hosts that are not known at once; one is refused.", "name", host)
 			return nil
 		}
 		done = make(chan struct{})
@@ -101,11 +106,11 @@ func (m *Manager) admit(ctx context.Context, r *rule, host string) bool {
 	now := time.Now()
 	switch {
 	case err != nil:
-		m.log.Warn("Whether a host may have a certificate cannot be asked; it has none.", "name", host, "error", err)
+		m.guests.tell.warn(m.log, now, "Whether a host may have a certificate cannot be asked; it has none.", "name", host, "error", err)
 	case !ok:
 		m.log.Debug("A host may not have a certificate.", "name", host)
 	case len(m.names.Load().exact) >= maxGuests:
-		m.log.Warn("There are too many hosts on demand; another one is refused.", "name", host, "most", maxGuests)
+		m.guests.tell.warn(m.log, now, "There are too many hosts on demand; another one is refused.", "name", host, "most", maxGuests)
 	default:
 		if m.isStored(ctx, host, r.wishes) {
 			return true // it costs no order
@@ -115,7 +120,7 @@ func (m *Manager) admit(ctx context.Context, r *rule, host string) bool {
 		if m.guests.rate.take(now) {
 			return true
 		}
-		m.log.Warn("New hosts come too fast; one is refused for now.", "name", host)
+		m.guests.tell.warn(m.log, now, "New hosts come too fast; one is refused for now.", "name", host)
 		return false
 	}
 	m.guests.refuse(host, now.Add(refusedFor))
