@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"net/http"
 	"strings"
+	"time"
 )
 
 // bearer tells whether a request has the token (RFC 6750). How long it takes to refuse
@@ -21,11 +22,19 @@ func ByToken(token string, next http.Handler) http.Handler {
 	want := sha256.Sum256([]byte(token))
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if r.URL.Path != "/healthz" && !bearer(r, &want) {
-			w.Header().Set("Cache-Control", "no-store")
-			w.Header().Set("WWW-Authenticate", `Bearer realm="portway"`)
-			http.Error(w, "send the admin token: Authorization: Bearer TOKEN", http.StatusUnauthorized)
+			refuse(w, "portway", "send the admin token: Authorization: Bearer TOKEN")
 			return
 		}
 		next.ServeHTTP(w, r)
 	})
+}
+
+// refuse answers who has no token, and ends the connection: content that does not come
+// would hold it.
+func refuse(w http.ResponseWriter, realm, why string) {
+	w.Header().Set("Cache-Control", "no-store")
+	w.Header().Set("WWW-Authenticate", `Bearer realm="`+realm+`"`)
+	w.Header().Set("Connection", "close")
+	_ = http.NewResponseController(w).SetReadDeadline(time.Now()) // not everything can; HTTP/1.1 connections do
+	http.Error(w, why, http.StatusUnauthorized)
 }

@@ -26,6 +26,40 @@ const controlTimeout = 5 * time.Second
 // can open some, and each takes a descriptor that the proxy may need.
 const idleTimeout = time.Minute
 
+// contentTimeout is how long the content of a question may take, for the same reason; all
+// there is are small.
+const contentTimeout = 10 * time.Second
+
+// limitContent bounds the time in which the content of a request has to come, whether
+// somebody reads it or not: net/http waits for it before it answers, or after that.
+func limitContent(h http.Handler, limit time.Duration) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if r.ContentLength == 0 {
+			h.ServeHTTP(w, r)
+			return
+		}
+		c := http.NewResponseController(w)
+		if c.SetReadDeadline(time.Now().Add(limit)) == nil {
+			r.Body = &limitedContent{r.Body, c}
+		}
+		h.ServeHTTP(w, r)
+	})
+}
+
+// limitedContent lifts the limit at the end of the content, since an answer may take longer.
+type limitedContent struct {
+	io.ReadCloser
+	c *http.ResponseController
+}
+
+func (l *limitedContent) Read(b []byte) (int, error) {
+	n, err := l.ReadCloser.Read(b)
+	if errors.Is(err, io.EOF) {
+		_ = l.c.SetReadDeadline(time.Time{})
+	}
+	return n, err
+}
+
 // listenControl opens the control socket for the user of this process only. A
 // socket that a killed Portway left behind is replaced, one that somebody
 // answers at is not.
@@ -54,7 +88,7 @@ func listenControl(path string) (net.Listener, error) {
 // serveControl answers over l until ctx is done.
 func serveControl(ctx context.Context, l net.Listener, h http.Handler, logger *slog.Logger) error {
 	server := &http.Server{
-		Handler:           h,
+		Handler:           limitContent(h, contentTimeout),
 		ReadHeaderTimeout: controlTimeout,
 		IdleTimeout:       idleTimeout,
 		ErrorLog:          slog.NewLogLogger(logger.Handler(), slog.LevelDebug),

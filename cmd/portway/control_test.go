@@ -2,9 +2,12 @@ package main
 
 import (
 	"context"
+	"errors"
+	"io"
 	"log/slog"
 	"net"
 	"net/http"
+	"net/http/httptest"
 	"os"
 	"path/filepath"
 	"strings"
@@ -124,5 +127,63 @@ func TestTrust(t *testing.T) {
 	var root admin.Root
 	if err := askJSON(path, "/v1/ca", &root); err != nil || root.PEM != "PEM" || root.Path != "/data/root.crt" {
 		t.Errorf("%+v, %v", root, err)
+	}
+}
+
+// Content that is announced and does not come holds no connection: not of who has no token,
+// nor where nobody reads it.
+func TestContentThatDoesNotCome(t *testing.T) {
+	t.Parallel()
+	unread := http.HandlerFunc(func(http.ResponseWriter, *http.Request) {})
+	for what, h := range map[string]http.Handler{
+		"without a token": admin.ByToken("a token", unread),
+		"unread":          limitContent(unread, 10*time.Millisecond),
+		"read": limitContent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+			if _, err := io.ReadAll(r.Body); err != nil {
+				http.Error(w, err.Error(), http.StatusBadRequest)
+			}
+		}), 10*time.Millisecond),
+	} {
+		s := httptest.NewServer(h)
+		t.Cleanup(s.Close)
+		conn, err := net.Dial("tcp", s.Listener.Addr().String())
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer func() { _ = conn.Close() }()
+		_ = conn.SetDeadline(time.Now().Add(time.Minute))
+		_, _ = io.WriteString(conn, "POST /v1/purge HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\nhalf")
+		answer, err := io.ReadAll(conn) // until it is closed
+		if errors.Is(err, os.ErrDeadlineExceeded) || !strings.HasPrefix(string(answer), "HTTP/1.1 ") {
+			t.Errorf("%s: %q, %v", what, answer, err)
+		}
+		if what == "without a token" && !strings.HasPrefix(string(answer), "HTTP/1.1 401 ") {
+			t.Errorf("%s: %q", what, answer)
+		}
+	}
+}
+
+// An answer may take longer than its question.
+func TestContentThatCame(t *testing.T) {
+	t.Parallel()
+	const limit = 50 * time.Millisecond
+	s := httptest.NewServer(limitContent(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if _, err := io.ReadAll(r.Body); err != nil {
+			return // a slow machine
+		}
+		select {
+		case <-time.After(2 * limit):
+		case <-r.Context().Done():
+			http.Error(w, "cut off", http.StatusInternalServerError)
+		}
+	}), limit))
+	t.Cleanup(s.Close)
+	resp, err := http.Post(s.URL, "text/plain", strings.NewReader("all of it"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = resp.Body.Close() }()
+	if resp.StatusCode != http.StatusOK {
+		t.Error(resp.Status)
 	}
 }
