@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -154,30 +155,49 @@ func (n Names) address(ctx context.Context, host string, a netip.Addr, us string
 				Why: "a public CA cannot come there", Fix: "have names certified by DNS (--dns-provider), or point the record to the public address",
 			}
 		}
-		return Finding{Status: Good, What: fmt.Sprintf("leads to %s, which is this machine", a)}
-	}
-	answers := "nothing answers there"
-	if us != "" {
-		token, status, err := n.Checker.Ask(ctx, host, net.JoinHostPort(a.String(), strconv.Itoa(cmp.Or(n.Port, 80))))
-		switch {
-		case err != nil:
-		case token == us:
-			return Finding{Status: Good, What: fmt.Sprintf("leads to %s, where this Portway answers", a)}
-		case token != "":
-			answers = "another Portway answers there"
-		default:
-			answers = "something else than Portway answers there (" + status + ")"
+		f := Finding{Status: Good, What: fmt.Sprintf("leads to %s, which is this machine", a)}
+		// That nothing answers at a router's outer address is no sign: many lead nobody back in.
+		if who, found := n.whoAnswers(ctx, host, a, us); us != "" && who != itself && (found || slices.Contains(n.Own, a)) {
+			f.Status, f.What = Warning, f.What+", but "+who
+			f.Why, f.Fix = "a CA that comes there does not get to Portway", "see that no firewall is in between, and that port 80 is published for Portway's container"
 		}
+		return f
 	}
-	return n.elsewhere(a, us != "", answers)
+	who, found := n.whoAnswers(ctx, host, a, us)
+	if who == itself {
+		return Finding{Status: Good, What: fmt.Sprintf("leads to %s, where %s", a, itself)}
+	}
+	return n.elsewhere(a, us != "", found, who)
+}
+
+// itself is who answers where all is well.
+const itself = "this Portway answers"
+
+// whoAnswers tells who is at the port for plain HTTP of an address; found is whether anybody
+// is. us is what this Portway answers with.
+func (n Names) whoAnswers(ctx context.Context, host string, a netip.Addr, us string) (who string, found bool) {
+	port := cmp.Or(n.Port, 80)
+	if us == "" {
+		return "", false
+	}
+	token, status, err := n.Checker.Ask(ctx, host, net.JoinHostPort(a.String(), strconv.Itoa(port)))
+	switch {
+	case err != nil:
+		return fmt.Sprintf("nothing answers at port %d there", port), false
+	case token == us:
+		return itself, true
+	case token != "":
+		return fmt.Sprintf("another Portway answers at port %d there", port), true
+	}
+	return fmt.Sprintf("something else than Portway answers at port %d there (%s)", port, status), true
 }
 
 // elsewhere judges an address that is none of this machine's, as far as that can be known.
-func (n Names) elsewhere(a netip.Addr, asked bool, answers string) Finding {
+func (n Names) elsewhere(a netip.Addr, asked, found bool, who string) Finding {
 	const why = "visitors and the CA come to another machine"
 	what := fmt.Sprintf("leads to %s", a)
 	if asked {
-		what += " (" + answers + ")"
+		what += " (" + who + ")"
 	}
 	mine, other := n.known(a.Is4()), n.known(!a.Is4())
 	switch {
@@ -195,7 +215,7 @@ func (n Names) elsewhere(a netip.Addr, asked bool, answers string) Finding {
 			Status: Warning, What: what + ", and this machine has no public IPv6 address",
 			Why: "visitors and CAs with IPv6 try that one first", Fix: "remove the AAAA record, or give this machine that address",
 		}
-	case asked && !strings.HasPrefix(answers, "nothing"):
+	case found:
 		return Finding{Status: Warning, What: what, Why: why, Fix: "let the record be the address at which this machine is reached, or let port 80 there lead to Portway"}
 	}
 	return Finding{

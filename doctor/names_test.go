@@ -34,7 +34,7 @@ here A 127.0.0.1
 	closed := httptest.NewServer(nil)
 	closed.Close()
 	public, private := []netip.Addr{netip.MustParseAddr("198.51.100.1"), netip.MustParseAddr("10.0.0.2")}, []netip.Addr{netip.MustParseAddr("10.0.0.2")}
-	said := public[:1]
+	said, loopback := public[:1], []netip.Addr{netip.MustParseAddr("127.0.0.1")}
 	port := func(s *httptest.Server) int {
 		return int(netip.MustParseAddrPort(strings.TrimPrefix(s.URL, "http://")).Port())
 	}
@@ -61,9 +61,13 @@ here A 127.0.0.1
 		{"inside.example.com", Names{Own: public}, Warning, "only inside of your network"},
 		{"inside.example.com", Names{Own: public, ByDNS: true}, Good, "which is this machine"},
 		{"here.example.com", Names{Own: private, Serving: serving, Port: port(here)}, Good, "where this Portway answers"},
-		{"here.example.com", Names{Own: private, Serving: serving, Port: port(another)}, Warning, "another Portway answers there"},
-		{"here.example.com", Names{Own: private, Serving: serving, Port: port(other)}, Warning, "something else than Portway answers there (404 Not Found)"},
-		{"here.example.com", Names{Own: private, Serving: serving, Port: port(closed)}, Unknown, "nothing answers there"},
+		{"here.example.com", Names{Own: private, Serving: serving, Port: port(another)}, Warning, "another Portway answers at port"},
+		{"here.example.com", Names{Own: private, Serving: serving, Port: port(other)}, Warning, "there (404 Not Found)"},
+		{"here.example.com", Names{Own: private, Serving: serving, Port: port(closed)}, Unknown, "nothing answers at port"},
+		{"here.example.com", Names{Own: loopback, Public: loopback, Serving: serving, Port: port(here)}, Good, "which is this machine"},
+		{"here.example.com", Names{Own: loopback, Public: loopback, Serving: serving, Port: port(closed)}, Warning, "which is this machine, but nothing answers at port"},
+		{"here.example.com", Names{Own: private, Public: loopback, Serving: serving, Port: port(closed)}, Good, "which is this machine"}, // as behind a router
+		{"here.example.com", Names{Own: private, Public: loopback, Serving: serving, Port: port(other)}, Warning, "which is this machine, but something else than Portway"},
 		{"good.example.com", Names{Own: public, Checker: preflight.New([]string{serving})}, Unknown, "cannot be looked up from here"},
 	} {
 		if x.names.Checker == nil {

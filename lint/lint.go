@@ -38,6 +38,7 @@ type Settings struct {
 	Only        discovery.Constraint
 	Places      bool
 	Routes      string // folder of static routes in the container; empty: none
+	Storage     string // folder of certificates in the container
 
 	TrustsAll bool // X-Forwarded-For is believed whoever sends it
 	InFront   bool // other proxies are known to be in front, and are told apart from clients

@@ -94,7 +94,7 @@ func golden(t *testing.T, file string) {
 
 // none are the settings of a Portway that nobody told anything.
 func none([]string, map[string]string) (lint.Settings, []string) {
-	return lint.Settings{Routes: "/etc/portway/routes"}, nil
+	return lint.Settings{Routes: "/etc/portway/routes", Storage: "/data"}, nil
 }
 
 func arguments(cfg *lint.Config, dir, text string) {

@@ -14,6 +14,7 @@ import (
 var rules = map[string]string{
 	"compose":        "A compose file does not load",
 	"setting":        "A setting of Portway cannot be used",
+	"storage":        "Portway cannot write to its storage folder",
 	"unknown-label":  "A label that Portway does not know",
 	"value":          "A label's value cannot be used, or labels contradict each other",
 	"conflict":       "A route cannot be served as asked, for example because another one has its host and path",

@@ -59,9 +59,39 @@ func (l *linter) configure() {
 		f := Finding{Level: Error, Rule: "setting", Service: l.portway.Name, Label: name, Why: why}
 		l.add(f.at(at))
 	}
+	l.lookAtStorage()
 	if l.static == "" && l.settings.Routes != "" {
 		l.static, _ = l.portway.local(l.settings.Routes)
 	}
+}
+
+// lookAtStorage tells where Portway cannot store what it needs to.
+func (l *linter) lookAtStorage() {
+	storage := l.settings.Storage
+	if storage == "" {
+		return
+	}
+	at, readOnly := "", l.portway.ReadOnly
+	for _, v := range l.portway.Volumes {
+		if _, below := strings.CutPrefix(storage+"/", strings.TrimSuffix(v.Target, "/")+"/"); below && len(v.Target) >= len(at) {
+			at, readOnly = v.Target, v.ReadOnly
+		}
+	}
+	for _, target := range l.portway.Tmpfs {
+		target, _, _ = strings.Cut(target, ":")
+		readOnly = readOnly && target != storage
+	}
+	if !readOnly {
+		return
+	}
+	f := Finding{
+		Level: Error, Rule: "storage", Service: l.portway.Name, Why: "the storage folder " + storage + " is read-only, so that no certificate can be kept",
+		Fix: "mount a volume there, such as portway-data:" + storage,
+	}
+	if at != "" {
+		f.Why, f.Fix = "the storage folder "+storage+" is mounted read-only, so that no certificate can be kept", "mount it without :ro"
+	}
+	l.add(f.at(l.portway.project.places.service(l.portway.Name)))
 }
 
 // indirect tells whether a value only says where the value is.

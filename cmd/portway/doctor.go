@@ -6,7 +6,6 @@ import (
 	"crypto/x509"
 	"net/netip"
 	"os"
-	"time"
 
 	"portway/admin"
 	"portway/discovery"
@@ -82,23 +81,13 @@ func (x doctorCmd) examine(run *invocation, c *cli) doctor.Report {
 	return append(report, r.askCAs(ctx, cas)...)
 }
 
-// namesIn tells about names that lack a certificate, with what was found about their DNS,
-// CAA records and ports before it was ordered.
-func namesIn(certificates []admin.CertificateDetails) (report doctor.Report) {
+// namesIn tells about names that lack a certificate.
+func namesIn(certificates []admin.CertificateDetails) doctor.Report {
+	var all []doctor.Certificate
 	for _, x := range certificates {
-		f := doctor.Finding{Status: doctor.Bad, About: "certificate of " + x.Name, What: x.LastError, Why: "browsers do not get in"}
-		switch {
-		case x.LastError == "":
-			continue
-		case x.State == "valid":
-			f.Status, f.Why = doctor.Warning, "it cannot be renewed"
-		}
-		if x.NextTry != nil {
-			f.Fix = "the next try is at " + x.NextTry.Format(time.RFC3339) + ", or now: portway certs renew " + x.Name
-		}
-		report = append(report, f)
+		all = append(all, doctor.Certificate{Name: x.Name, Valid: x.State == "valid", LastError: x.LastError, NextTry: x.NextTry})
 	}
-	return report
+	return doctor.Certificates(all)
 }
 
 // roots is whom to trust as a CA's server; nil for the system's.

@@ -76,7 +76,7 @@ func settingsOf(args []string, env map[string]string) (lint.Settings, []string) 
 	}
 	only, _ := discovery.ParseConstraint(r.Constraint) // see checkShared
 	s := lint.Settings{
-		Defaults: label.Values(r.Default), DefaultHost: r.DefaultHost.HostRule, Only: only, Places: r.GeoIP != "", Routes: r.Routes,
+		Defaults: label.Values(r.Default), DefaultHost: r.DefaultHost.HostRule, Only: only, Places: r.GeoIP != "", Routes: r.Routes, Storage: r.Storage,
 		InFront: len(r.TrustedProxies) > 0 || len(r.ProxyProtocolFrom) > 0,
 	}
 	if s.Routes == "" {
