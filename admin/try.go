@@ -119,3 +119,6 @@ func (s *Server) postTry(w http.ResponseWriter, r *http.Request) {
 	}
 	writeJSON(w, hops)
 }
+
+// LoopFix is what to do about a redirect that leads to where it comes from.
+const LoopFix = "the application redirects to the address that it was asked for, so that browsers go round in circles: have it believe X-Forwarded-Proto, which Portway sets, or switch its own redirect to HTTPS off"

@@ -46,6 +46,7 @@ var functions = template.FuncMap{
 	"day":        func(t *time.Time) string { return t.UTC().Format("2006-01-02 15:04") },
 	"away":       away,
 	"value":      value,
+	"loopFix":    func() string { return admin.LoopFix },
 	"settings":   settings,
 	"plural":     plural,
 	"join":       strings.Join,

@@ -31,9 +31,6 @@ type Step struct {
 // Good tells whether a visitor would have been content.
 func (l *Live) Good() bool { return l.Error == "" && l.Status > 0 && l.Status < 500 && !l.Loop }
 
-// LoopFix is what to do about a redirect that leads to where it comes from.
-const LoopFix = "the application redirects to the address that it was asked for, so that browsers go round in circles: have it believe X-Forwarded-Proto, which Portway sets, or switch its own redirect to HTTPS off"
-
 // Live writes what happened to a request.
 func (p Printer) Live(l *Live) {
 	p.heading("Sent " + clean(l.URL))
@@ -60,6 +57,6 @@ func (p Printer) Live(l *Live) {
 		p.line("  %s", p.in(red, clean(l.Error)))
 	}
 	if l.Loop || slices.ContainsFunc(l.Hops, func(h admin.Hop) bool { return h.Loop }) {
-		p.line("  %s", p.in(yellow, LoopFix))
+		p.line("  %s", p.in(yellow, admin.LoopFix))
 	}
 }

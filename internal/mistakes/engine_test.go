@@ -2,8 +2,11 @@ package mistakes
 
 import (
 	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
+	"net"
+	"net/http"
 	"net/netip"
 	"strings"
 	"testing"
@@ -118,4 +121,59 @@ func (s spec) inspect(i int) container.InspectResponse {
 		Config:          &container.Config{Labels: s.Labels, ExposedPorts: ports},
 		NetworkSettings: &container.NetworkSettings{Networks: networks},
 	}
+}
+
+// oldEngine is one over a real socket that speaks an API of before 20.10; what it knows is
+// what e does.
+func oldEngine(t *testing.T, e *engine, socket string) {
+	t.Helper()
+	l, err := net.Listen("unix", socket)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ended, end := context.WithCancel(context.Background())
+	s := &http.Server{Handler: http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { e.serve(ended, w, r) })} //nolint:gosec // only this test asks
+	done := make(chan struct{})
+	go func() {
+		_ = s.Serve(l)
+		close(done)
+	}()
+	t.Cleanup(func() {
+		end()
+		_ = s.Close()
+		<-done
+	})
+}
+
+// serve answers as an engine of 18.06 does.
+func (e *engine) serve(ended context.Context, w http.ResponseWriter, r *http.Request) {
+	path := strings.TrimPrefix(r.URL.Path, "/v1.38")
+	w.Header().Set("Api-Version", "1.38")
+	var answer any
+	var err error
+	switch path {
+	case "/_ping":
+		_, _ = w.Write([]byte("OK"))
+		return
+	case "/events":
+		w.WriteHeader(http.StatusOK)
+		_ = http.NewResponseController(w).Flush()
+		select {
+		case <-r.Context().Done():
+		case <-ended.Done():
+		}
+		return
+	case "/info":
+		answer = map[string]any{"ServerVersion": "18.06.3-ce"}
+	case "/containers/json":
+		answer, err = e.ContainerList(r.Context(), container.ListOptions{All: true})
+	default:
+		answer, err = e.ContainerInspect(r.Context(), strings.TrimSuffix(strings.TrimPrefix(path, "/containers/"), "/json"))
+	}
+	if err != nil {
+		http.Error(w, err.Error(), http.StatusNotFound)
+		return
+	}
+	w.Header().Set("Content-Type", "application/json")
+	_ = json.NewEncoder(w).Encode(answer)
 }

@@ -2,21 +2,17 @@ package mistakes
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"flag"
 	"fmt"
 	"io"
-	"log"
 	"log/slog"
-	"net"
 	"net/http"
-	"net/http/httptest"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strings"
-	"syscall"
 	"testing"
 	"time"
 
@@ -24,6 +20,7 @@ import (
 
 	"portway/admin"
 	"portway/admin/show"
+	"portway/certs/preflight"
 	"portway/discovery"
 	"portway/proxy"
 	"portway/route"
@@ -31,29 +28,34 @@ import (
 
 var update = flag.Bool("update", false, "write what is said anew")
 
-const patience = 20 * time.Second
+const patience = 2 * time.Minute
 
-// TestCases makes each mistake, with the real discovery, proxy and admin, and compares
+// TestCases makes each mistake, with the real discovery, proxy, certs and admin, and compares
 // what is said about it. A case has
 //
 //	a comment: the mistake
+//	compose.yaml: how people make it, for lint
 //	containers: what the engine knows, as a list of spec
 //	routes.yaml: static files, if any
-//	certificates: what the certificates' owner says, as JSON, if it matters
-//	engine: an error of the engine, if that is the mistake
+//	acme: what is wrong with certificates, see newACME; without, none is asked for
+//	engine: an error of the engine, or the word old, if that is the mistake
 //	request: a URL that is asked for by a visitor, before anybody asks why
 //	ask: what portway explain is asked
-//	fix: what must be in at least one of the answers: the mistake is named, with what to do
+//	fix: lines of which at least one is in each of the answers: the mistake is named, with
+//	   what to do; each of them must be in some answer
+//	cannot: which ways of asking cannot know of it, and why not
 //
-// and then what is said: explain, and log. In all of them $OPEN is a port at which a
-// plain web server listens, $TLS one that speaks TLS, $CLOSED one at which nobody
-// listens, and $LOOP one of an application that redirects to HTTPS whatever it is told.
+// and then what each of the ways says. In all of them $OPEN is a port at which a plain web
+// server listens, $TLS one that speaks TLS, $CLOSED one at which nobody listens, $LOOP one
+// of an application that redirects to HTTPS whatever it is told, and $CA80 the one at which
+// the CA looks for names.
 func TestCases(t *testing.T) {
 	t.Parallel()
 	files, err := filepath.Glob("testdata/*.txtar")
-	if err != nil || len(files) == 0 {
-		t.Fatalf("no cases: %v", err)
+	if err != nil || len(files) != 20 {
+		t.Fatalf("%d cases: %v", len(files), err)
 	}
+	who := signIn(t)
 	for _, file := range files {
 		t.Run(strings.TrimSuffix(filepath.Base(file), ".txtar"), func(t *testing.T) {
 			t.Parallel()
@@ -62,20 +64,19 @@ func TestCases(t *testing.T) {
 				t.Fatal(err)
 			}
 			c := newCase(t, a)
-			got := map[string]string{"explain": c.explain(t), "log": c.log(t)}
-			for _, fix := range strings.Split(strings.TrimSpace(c.ports.Replace(c.files["fix"])), "\n") {
-				if fix == "" || !strings.Contains(got["explain"]+got["log"], fix) {
-					t.Errorf("nothing says %q:\n%s\n%s", fix, got["explain"], got["log"])
-				}
+			got := map[string]string{
+				"explain": c.explain(t), "log": c.log(t), "lint": c.lint(t), "doctor": c.doctor(t), "dashboard": c.dashboard(t, who),
 			}
-			for i := range a.Files {
-				f := &a.Files[i]
-				text, checked := got[f.Name]
+			c.judge(t, got)
+			for _, way := range ways {
+				i := slices.IndexFunc(a.Files, func(f txtar.File) bool { return f.Name == way })
 				switch {
-				case checked && *update:
-					f.Data = []byte(text)
-				case checked && string(f.Data) != text:
-					t.Errorf("%s: got:\n%swant:\n%s", f.Name, text, f.Data)
+				case i < 0:
+					t.Errorf("the case has no section %s", way)
+				case *update:
+					a.Files[i].Data = []byte(got[way])
+				case string(a.Files[i].Data) != got[way]:
+					t.Errorf("%s: got:\n%swant:\n%s", way, got[way], a.Files[i].Data)
 				}
 			}
 			if *update {
@@ -87,6 +88,49 @@ func TestCases(t *testing.T) {
 	}
 }
 
+// judge looks whether all ways name the mistake, but those that cannot know it, which say so
+// in got.
+func (c *instance) judge(t *testing.T, got map[string]string) {
+	t.Helper()
+	lines := func(section string) []string {
+		return strings.Split(strings.TrimSpace(c.ports.Replace(c.files[section])), "\n")
+	}
+	cannot := make(map[string]string)
+	for _, line := range lines("cannot") {
+		if way, why, ok := strings.Cut(line, ": "); ok && slices.Contains(ways, way) {
+			cannot[way] = why
+		} else if line != "" {
+			t.Errorf("cannot: %q is not of the form WAY: WHY", line)
+		}
+	}
+	fixes := lines("fix")
+	said := make(map[string]bool)
+	for _, way := range ways {
+		named := false
+		for _, fix := range fixes {
+			if fix != "" && strings.Contains(got[way], fix) {
+				said[fix], named = true, true
+			}
+		}
+		why := cannot[way]
+		switch {
+		case named == (why == ""):
+		case named:
+			t.Errorf("%s is said not to know of it, and does:\n%s", way, got[way])
+		default:
+			t.Errorf("%s does not name it:\n%s", way, got[way])
+		}
+		if why != "" {
+			got[way] = "cannot know: " + why + "\n" + got[way]
+		}
+	}
+	for _, fix := range fixes {
+		if !said[fix] {
+			t.Errorf("nothing says %q", fix)
+		}
+	}
+}
+
 // instance is a Portway with a mistake.
 type instance struct {
 	files map[string]string
@@ -94,6 +138,9 @@ type instance struct {
 	admin *admin.Server
 	lines *admin.Log
 	http  string
+
+	engine discovery.Engine
+	acme   *acme // nil: no certificate is asked for
 }
 
 func newCase(t *testing.T, a *txtar.Archive) *instance {
@@ -110,25 +157,28 @@ func newCase(t *testing.T, a *txtar.Archive) *instance {
 	}
 	logger := slog.New(c.lines.Handler(slog.NewTextHandler(io.Discard, nil)))
 	e, self := newEngine(t, c.files["containers"])
-	if text := strings.TrimSpace(c.files["engine"]); text != "" {
-		e.fail = errors.New(text)
-	}
-	var certificates []admin.Certificate
-	if text := c.files["certificates"]; text != "" {
-		if err := json.Unmarshal([]byte(text), &certificates); err != nil {
-			t.Fatal(err)
-		}
-	}
+	c.engine = e
 	folder := filepath.Join(t.TempDir(), "routes")
 	if err := os.Mkdir(folder, 0o700); err != nil {
 		t.Fatal(err)
 	}
 	e.socket = filepath.Join(folder, "docker.sock")
-	if err := os.WriteFile(e.socket, nil, 0o600); err != nil {
-		t.Fatal(err)
+	switch text := strings.TrimSpace(c.files["engine"]); text {
+	case "":
+	case "old":
+		oldEngine(t, e, e.socket)
+		dialled, err := discovery.Dial(discovery.Endpoint{Host: "unix://" + e.socket})
+		if err != nil {
+			t.Fatal(err)
+		}
+		c.engine = dialled
+	default:
+		e.fail = errors.New(text)
+		if err := os.WriteFile(e.socket, nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
 	}
 	back = append(back, folder, "/var/run", fmt.Sprintf("group_add: [\"%d\"]", os.Getegid()), `group_add: ["$GID"]`, fmt.Sprintf(`group_add: [\"%d\"]`, os.Getegid()), `group_add: [\"$GID\"]`)
-	c.ports = strings.NewReplacer(back...)
 	if text := c.files["routes.yaml"]; text != "" {
 		if err := os.WriteFile(filepath.Join(folder, "routes.yaml"), []byte(text), 0o600); err != nil {
 			t.Fatal(err)
@@ -138,12 +188,24 @@ func newCase(t *testing.T, a *txtar.Archive) *instance {
 	if err != nil {
 		t.Fatal(err)
 	}
-	server, err := proxy.New(proxy.Config{Listeners: listeners, Logger: logger, Drain: time.Second, Failed: func(f proxy.Failure) { c.admin.Failed(admin.Failure(f)) }})
+	if mistake := strings.TrimSpace(c.files["acme"]); mistake != "" {
+		var more map[string]string
+		c.acme, more = newACME(t, mistake, int(listeners.HTTP()[0].Port()), logger)
+		for name, number := range more {
+			back = append(back, number, name)
+		}
+	}
+	c.ports = strings.NewReplacer(back...)
+	serving := proxy.Config{Listeners: listeners, Logger: logger, Drain: time.Second, Failed: func(f proxy.Failure) { c.admin.Failed(admin.Failure(f)) }}
+	if c.acme != nil {
+		serving.Plain = map[string]http.Handler{preflight.Path: c.acme.checker.Handler()}
+	}
+	server, err := proxy.New(serving)
 	if err != nil {
 		t.Fatal(err)
 	}
 	c.admin = admin.New(admin.Config{
-		Logger: logger, Log: c.lines, Certificates: func() []admin.Certificate { return certificates },
+		Logger: logger, Log: c.lines, Certificates: c.certificates,
 		Replicas: func(r *route.Route) (all []admin.Replica) {
 			for _, x := range server.Replicas(r) {
 				x.LeftOut = "" // which lasts for a moment only
@@ -156,7 +218,7 @@ func newCase(t *testing.T, a *txtar.Archive) *instance {
 	problems := &admin.ProblemLog{Logger: logger}
 	ctx, cancel := context.WithCancel(context.Background())
 	first := make(chan struct{}, 1)
-	done := make(chan struct{}, 3)
+	done := make(chan struct{}, 4)
 	run := func(f func(context.Context) error) {
 		go func() {
 			if err := f(ctx); err != nil {
@@ -167,12 +229,20 @@ func newCase(t *testing.T, a *txtar.Archive) *instance {
 	}
 	run(server.Run)
 	run(c.admin.Run)
+	if c.acme != nil {
+		run(c.acme.manager.Run)
+	} else {
+		done <- struct{}{}
+	}
 	run(func(ctx context.Context) error {
-		cfg := discovery.Config{Engine: e, Static: folder, Logger: logger, Middleware: proxy.Binders, Self: self}
+		cfg := discovery.Config{Engine: c.engine, Static: folder, Logger: logger, Middleware: proxy.Binders, Self: self}
 		return discovery.Watch(ctx, cfg, func(t *route.Table) {
 			server.SetTable(t)
 			c.admin.SetTable(t)
 			problems.Update(t.Problems())
+			if c.acme != nil {
+				c.acme.setTable(t)
+			}
 			select {
 			case first <- struct{}{}:
 			default:
@@ -186,6 +256,9 @@ func newCase(t *testing.T, a *txtar.Archive) *instance {
 		}
 	})
 	<-first
+	if c.acme != nil {
+		c.acme.tried(t)
+	}
 	c.settle(t)
 	return c
 }
@@ -255,9 +328,13 @@ func (c *instance) explain(t *testing.T) string {
 	return c.steady(b.String())
 }
 
+// token is what differs from challenge to challenge.
+var token = regexp.MustCompile(`acme-challenge/[A-Za-z0-9_-]+`)
+
 // steady puts the names of ports in, and takes times out.
 func (c *instance) steady(text string) string {
 	text = strings.ReplaceAll(text, time.Time{}.Local().Format("2006-01-02 15:04:05"), "0001-01-01 00:00:00")
+	text = token.ReplaceAllString(text, "acme-challenge/TOKEN")
 	return c.ports.Replace(text)
 }
 
@@ -272,6 +349,7 @@ func (c *instance) log(t *testing.T) string {
 		}
 		delete(x.Attrs, "request_id")
 		delete(x.Attrs, "client")
+		delete(x.Attrs, "next_try")
 		var b strings.Builder
 		p := show.Printer{Out: &b}
 		x.Time = time.Time{}
@@ -280,45 +358,4 @@ func (c *instance) log(t *testing.T) string {
 		lines = append(lines, line)
 	}
 	return c.steady(strings.Join(lines, ""))
-}
-
-func port(l net.Listener) string { return fmt.Sprint(l.Addr().(*net.TCPAddr).Port) }
-
-func plain(t *testing.T) string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte("hello")) }))
-	t.Cleanup(s.Close)
-	return port(s.Listener)
-}
-
-func secure(t *testing.T) string {
-	s := httptest.NewUnstartedServer(http.NotFoundHandler())
-	s.Config.ErrorLog = log.New(io.Discard, "", 0)
-	s.StartTLS()
-	t.Cleanup(s.Close)
-	return port(s.Listener)
-}
-
-func looping(t *testing.T) string {
-	s := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		http.Redirect(w, r, "https://"+r.Host+r.URL.Path, http.StatusMovedPermanently)
-	}))
-	t.Cleanup(s.Close)
-	return port(s.Listener)
-}
-
-// silent holds a port without listening.
-func silent(t *testing.T) string {
-	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM, 0)
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(func() { _ = syscall.Close(fd) })
-	if err := syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}); err != nil {
-		t.Fatal(err)
-	}
-	name, err := syscall.Getsockname(fd)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return fmt.Sprint(name.(*syscall.SockaddrInet4).Port)
 }

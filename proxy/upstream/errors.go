@@ -98,7 +98,7 @@ func (p *Pool) tlsError(err error) error {
 	case errors.As(err, &record):
 		text = "it does not speak TLS on that port; set portway.scheme: http"
 	case errors.As(err, &host):
-		text = "its certificate is for another name: " + host.Error()
+		text = "its certificate is for another name: " + host.Error() + "; say which one is right by portway.origin-tls.server-name"
 	case errors.As(err, &authority):
 		text = "its certificate is not signed by an authority that Portway trusts"
 		if c := authority.Cert; c != nil && c.CheckSignatureFrom(c) == nil || c != nil && c.Issuer.String() == c.Subject.String() {
