@@ -188,7 +188,7 @@ func TestPages(t *testing.T) {
 		"/":                                {"Problems", "did you mean portway.host?", "data-number"},
 		"/routes":                          {`<tr data-host="web.test">`, "/routes/compose:shop/web/default"},
 		"/routes/compose:shop/web/default": {"r-17", "basic-auth", "(hidden)", "Test CA", "unhealthy: its health check fails"},
-		"/containers":                      {`data-source="web-1"`, "did you mean portway.host?", `class="fix"`, "since both are on it", "since it is the only one"},
+		"/containers":                      {`data-source="web-1"`, "did you mean portway.host?", `class="fix"`, "since both are on it", "since it is the only one", "unhealthy: its health check fails"},
 		"/certificates":                    {"Test CA", "no such name", "2 failed tries", `class="renewal"`},
 		"/explain?q=web.test":              {`id="explanation"`, "503: shop/web gets it, but no replica is ready", "r-17"},
 		"/explain?q=odd.test":              {"404: ", "did you mean portway.host?"},

@@ -98,28 +98,61 @@ func (d *Dashboard) route(w http.ResponseWriter, r *http.Request) {
 
 // containersPage is all that discovery saw.
 type containersPage struct {
-	Sources []admin.Source // those with something wrong first
+	Sources []seen // those with something wrong first
 	Other   []admin.Problem
 }
 
+// seen is a source with what it is for its routes.
+type seen struct {
+	admin.Source
+	Replicas []admin.Upstream
+}
+
 func (d *Dashboard) containers(w http.ResponseWriter, r *http.Request) {
-	p := containersPage{Sources: d.cfg.Admin.Sources()}
-	slices.SortStableFunc(p.Sources, func(a, b admin.Source) int { return cmp.Compare(rank(a), rank(b)) })
-	p.Other = otherProblems(d.cfg.Admin.Status().Problems, p.Sources)
+	st, sources := d.cfg.Admin.Status(), d.cfg.Admin.Sources()
+	p := containersPage{Sources: d.seen(sources, st.Routes), Other: otherProblems(st.Problems, sources)}
+	slices.SortStableFunc(p.Sources, func(a, b seen) int { return cmp.Compare(a.rank(), b.rank()) })
 	d.render(w, r, "containers", page{Title: "Containers", Here: "/containers", Data: p, Stream: "/live"})
 }
 
+// seen joins sources with the replicas that they are.
+func (d *Dashboard) seen(sources []admin.Source, routes []admin.Route) []seen {
+	byID := make(map[string][]admin.Upstream, len(routes))
+	for _, r := range routes {
+		byID[r.ID] = r.Upstreams
+	}
+	all := make([]seen, len(sources))
+	for i, x := range sources {
+		all[i].Source = x
+		told := make(map[string]bool)
+		for _, p := range x.Routes {
+			for _, u := range byID[p.RouteID] {
+				if (x.Kind != "container" || u.Name == x.Name) && !told[u.ID] {
+					told[u.ID] = true
+					all[i].Replicas = append(all[i].Replicas, u)
+				}
+			}
+		}
+	}
+	return all
+}
+
 // rank is where a source stands in the list.
-func rank(x admin.Source) int {
+func (x seen) rank() int {
 	switch {
 	case x.Left != "":
-		return 3
+		return 4
 	case !x.Served:
 		return 0
 	case len(x.Problems) > 0:
 		return 1
 	}
-	return 2
+	for _, u := range x.Replicas {
+		if describeUpstream(u).Kind != "good" {
+			return 2
+		}
+	}
+	return 3
 }
 
 // otherProblems are those that no source has.
@@ -183,6 +216,7 @@ type explainPage struct {
 	Asked                         bool
 	Wrong                         string
 	Explanation                   admin.Explanation
+	Sources                       []seen // of the explanation
 	Hops                          []admin.Hop
 	Tried                         bool
 }
@@ -216,6 +250,9 @@ func (d *Dashboard) ask(v url.Values) (p explainPage) {
 	}
 	if p.Explanation, err = d.cfg.Admin.Explain(q); err != nil {
 		p.Wrong = err.Error()
+	}
+	if len(p.Explanation.Sources) > 0 {
+		p.Sources = d.seen(p.Explanation.Sources, d.cfg.Admin.Status().Routes)
 	}
 	return p
 }
