@@ -17,22 +17,18 @@ var relaying = []string{"via", "cf-connecting-ip", "true-client-ip", "x-client-i
 // It is asked for error pages only.
 type Owners interface {
 	// Owner tells whether a request for host (lower case, without port) comes from the
-	// owner, by the value of its cookie OwnerCookie, which anybody may have made up.
-	Owner(host, cookie string) bool
+	// owner, by its cookies, which anybody may have made up, and what Explain is to get.
+	Owner(host string, cookies []*http.Cookie) (at string, ok bool)
 	// Explain is the address of a page that explains what becomes of a request;
-	// empty: there is none.
-	Explain(method, url string) string
+	// empty: there is none. For clients on this machine at is empty.
+	Explain(at, method, url string) string
 }
 
-// OwnerCookie is the cookie by which a browser shows that it is the owner's. Browsers
-// take it from that very host only, and by HTTPS only.
-const OwnerCookie = "__Host-portway-owner"
-
 // signed tells whether ex comes from somebody who has signed in elsewhere.
-func (s *Server) signed(ex *exchange.Exchange, authority []byte) bool {
+func (s *Server) signed(ex *exchange.Exchange, authority []byte) (at string, ok bool) {
 	f := &ex.Request.Fields
 	if s.cfg.Owners == nil || ex.Conn == nil || !f.Has("cookie") {
-		return false
+		return "", false
 	}
 	given := &http.Request{Header: http.Header{}}
 	for i := 0; ; {
@@ -42,8 +38,7 @@ func (s *Server) signed(ex *exchange.Exchange, authority []byte) bool {
 		}
 		given.Header.Add("Cookie", string(line))
 	}
-	c, err := given.Cookie(OwnerCookie)
-	return err == nil && s.cfg.Owners.Owner(strings.ToLower(string(hostOf(authority))), c.Value)
+	return s.cfg.Owners.Owner(strings.ToLower(string(hostOf(authority))), given.Cookies())
 }
 
 // local tells whether ex comes from this machine itself, not through anything that
@@ -97,9 +92,9 @@ func (s *Server) local(ex *exchange.Exchange) bool {
 // another site that has its name point here must not learn the names of ours, so
 // nothing is told at hosts that are not known.
 func (s *Server) inside(ex *exchange.Exchange, status int, cause error) (i errorpage.Inside) {
-	asked := ex.Asked()
+	asked, at := ex.Asked(), ""
 	if !s.local(ex) {
-		if i.Signed = s.signed(ex, asked.Authority); !i.Signed {
+		if at, i.Signed = s.signed(ex, asked.Authority); !i.Signed {
 			return i
 		}
 	}
@@ -113,7 +108,7 @@ func (s *Server) inside(ex *exchange.Exchange, status int, cause error) (i error
 		if asked.HasQuery {
 			target += "?" + string(asked.Query)
 		}
-		i.Link = s.cfg.Owners.Explain(string(ex.Request.Method), scheme+string(asked.Authority)+target)
+		i.Link = s.cfg.Owners.Explain(at, string(ex.Request.Method), scheme+string(asked.Authority)+target)
 	}
 	if cause != nil {
 		i.Reason = cause.Error()

@@ -88,8 +88,16 @@ func TestOwnerPages(t *testing.T) {
 // byCookie has each host's owner have the host's name as his cookie.
 type byCookie struct{}
 
-func (byCookie) Owner(host, cookie string) bool    { return cookie == host }
-func (byCookie) Explain(method, url string) string { return "https://dash.test/?" + method + "&" + url }
+func (byCookie) Owner(host string, cookies []*http.Cookie) (string, bool) {
+	for _, c := range cookies {
+		if c.Name == "owner" {
+			return "https://dash.test", c.Value == host
+		}
+	}
+	return "", false
+}
+
+func (byCookie) Explain(at, method, url string) string { return at + "/?" + method + "&" + url }
 
 // Whoever has signed in is told as well, wherever he is; a cookie that is not this host's,
 // or of another name, makes nobody an owner. The link and the host are what was asked for,
@@ -128,7 +136,7 @@ func TestSignedOwners(t *testing.T) {
 		}
 		return string(content)
 	}
-	const url, cookie = "https://down.test:8443/app/x?a=1&b", OwnerCookie + "=down.test"
+	const url, cookie = "https://down.test:8443/app/x?a=1&b", "owner=down.test"
 	for accept, want := range map[string][]string{
 		"text/plain":       {"Why: ", "On the dashboard: https://dash.test/?GET&" + url + "\n", "since you have signed in", "explain 'https://down.test:8443/app/x'"},
 		"text/html":        {`<a href="https://dash.test/?GET&amp;https://down.test:8443/app/x?a=1&amp;b" rel="noreferrer">`},
@@ -144,7 +152,7 @@ func TestSignedOwners(t *testing.T) {
 	if content := get(url, "text/plain", "a=b", cookie); !strings.Contains(content, "Why: ") {
 		t.Errorf("cookies in several fields: %s", content)
 	}
-	for _, c := range []string{"", OwnerCookie + "=inner.test", OwnerCookie + "=", "x=down.test", "x=" + cookie, strings.ToLower(cookie)} {
+	for _, c := range []string{"", "owner=inner.test", "owner=", "x=down.test", "x=" + cookie, strings.ToUpper(cookie)} {
 		if content := get(url, "text/plain", c); strings.Contains(content, "explain") || strings.Contains(content, "dash") || strings.Contains(content, "Why") {
 			t.Errorf("with %q, a visitor is told: %s", c, content)
 		}

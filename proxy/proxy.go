@@ -37,7 +37,8 @@ type Config struct {
 	// Plain answers plain-HTTP requests for a path, whatever their host, ahead of
 	// routes and redirects, for example "/.well-known/portway/ca.crt". May be nil.
 	Plain map[string]http.Handler
-	// Secure is the same for requests that came by HTTPS, to us or to a trusted proxy.
+	// Secure is the same for requests that came by HTTPS, to us or to a trusted proxy; all
+	// its paths begin with /.well-known/.
 	Secure map[string]http.Handler
 
 	// ProxyProtocolFrom are the load balancers that begin each connection with a

@@ -13,6 +13,9 @@ import (
 
 const challengePath = "/.well-known/acme-challenge/"
 
+// wellKnown is what paths of Config.Secure begin with, so that most requests need no look.
+const wellKnown = "/.well-known/"
+
 // route finds who answers ex.
 func (s *Server) route(ex *exchange.Exchange) {
 	q := &ex.Request
@@ -24,7 +27,7 @@ func (s *Server) route(ex *exchange.Exchange) {
 	if ex.Conn.TLS == nil && s.aside(ex) {
 		return
 	}
-	if len(s.secure) > 0 && from.secure {
+	if len(s.secure) > 0 && from.secure && bytes.HasPrefix(q.Path, []byte(wellKnown)) {
 		if h := s.secure[string(q.Path)]; h != nil {
 			h.Serve(ex)
 			return

@@ -45,15 +45,16 @@ type Config struct {
 
 // Dashboard serves the pages. Make one with New.
 type Dashboard struct {
-	cfg     Config
-	account *account
-	links   links
-	tries   tries
-	sampler *sampler
-	assets  assets
-	pages   http.Handler  // for those who have signed in, and for the sign-in page itself
-	streams atomic.Int64  // that are open
-	ended   chan struct{} // closed when Run is over
+	cfg      Config
+	account  *account
+	links    links
+	followed used
+	tries    tries
+	sampler  *sampler
+	assets   assets
+	pages    http.Handler  // for those who have signed in, and for the sign-in page itself
+	streams  atomic.Int64  // that are open
+	ended    chan struct{} // closed when Run is over
 }
 
 // New reads the password's hash, or makes a password.
@@ -100,6 +101,7 @@ func (d *Dashboard) mux() http.Handler {
 		"GET /certificates":   d.certificates,
 		"GET /explain":        d.explain,
 		"POST /explain":       d.try,
+		"GET /reasons":        d.reasons,
 		"GET /log":            d.log,
 		"GET /history":        d.history,
 		"GET /live":           d.live,

@@ -60,6 +60,7 @@ var functions = template.FuncMap{
 	"hosts":     hostsOf,
 	"or":        func(a, b string) string { return cmp.Or(a, b) },
 	"siteURL":   siteURL,
+	"reasons":   reasonsURL,
 	"condition": condition,
 	"rejected":  func() mark { return mark{"bad", "rejected"} },
 }
@@ -151,7 +152,7 @@ func value(s admin.Setting) string {
 func settings(all []admin.Setting) string {
 	parts := make([]string, len(all))
 	for i, s := range all {
-		parts[i] = s.Option + "=" + value(s)
+		parts[i] = cmp.Or(s.Option, s.Key) + "=" + value(s)
 		if s.From != "" {
 			parts[i] += " [" + s.From + "]"
 		}

@@ -18,6 +18,7 @@ import (
 	"portway/admin/dashboard"
 	"portway/discovery"
 	"portway/label"
+	"portway/proxy"
 )
 
 // dashboardPath is what the control socket has for the command.
@@ -70,7 +71,7 @@ type board struct {
 // dashboard makes it, and opens the socket that its route leads to.
 func (r *runCmd) dashboard(cfg dashboard.Config, around *neighbours, control string, notKept *slog.Logger) (*board, error) {
 	b := &board{}
-	if len(r.Dashboard) == 0 && len(r.DashboardHost) == 0 {
+	if !r.hasDashboard() {
 		if around.ownRoute != nil {
 			_ = around.ownRoute.Close()
 			around.ownRoute = nil
@@ -103,6 +104,28 @@ func (r *runCmd) dashboard(cfg dashboard.Config, around *neighbours, control str
 	}
 	b.own, err = r.dashboardRoute(path)
 	return b, err
+}
+
+func (r *runCmd) hasDashboard() bool { return len(r.Dashboard) > 0 || len(r.DashboardHost) > 0 }
+
+// acquainted are those whom the dashboard knows; it is set before anything is served.
+type acquainted struct{ *dashboard.Dashboard }
+
+var _ proxy.Owners = (*acquainted)(nil)
+
+// owners has error pages tell those who have signed in to the dashboard what they tell
+// clients on this machine, if they are to tell anything.
+func (r *runCmd) owners(serving *proxy.Config) *acquainted {
+	k := &acquainted{}
+	if !r.hasDashboard() || !r.OwnerPages {
+		return k
+	}
+	serving.Owners = k
+	if serving.Secure == nil {
+		serving.Secure = make(map[string]http.Handler)
+	}
+	serving.Secure[dashboard.OwnerPath] = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { k.Welcome().ServeHTTP(w, q) })
+	return k
 }
 
 // dashboardRoute is the route as a static file says it.

@@ -116,6 +116,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	}
 	var status *admin.Server // set before anything is served
 	serving.Failed = func(f proxy.Failure) { status.Failed(admin.Failure(f)) }
+	known := r.owners(&serving)
 	server, err := proxy.New(serving)
 	if err != nil {
 		return err
@@ -130,6 +131,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	if err != nil {
 		return err
 	}
+	known.Dashboard = board.Dashboard
 	problems := &admin.ProblemLog{Logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
 		"log-level":       func(c *cli) { level.Set(parseLevel(c.Run.LogLevel)) },

@@ -94,7 +94,7 @@ type runCmd struct {
 	ECH           publicName `name:"ech" group:"certs" placeholder:"HOST" default:"off" help:"Offer Encrypted ClientHello, by which browsers hide from the network which host they visit; HOST is the public name that the network sees instead, for which Portway gets a certificate. What belongs into the DNS, portway ech tells. Default: off."`
 
 	Admin      addresses `group:"admin" placeholder:"ADDRESS,..." default:"off" help:"Where the control API is served over TCP too, for whoever has the admin token, for example 127.0.0.1:9080; plain HTTP, so keep it on a network that you trust, or behind a route of its own. Default: off."`
-	OwnerPages bool      `name:"owner-pages" group:"admin" default:"true" help:"Error pages tell clients on this machine itself (loopback, and not through a tunnel or another proxy) why, and what to type to learn more. Nobody else is told. Default: true."`
+	OwnerPages bool      `name:"owner-pages" group:"admin" default:"true" help:"Error pages tell clients on this machine itself (loopback, and not through a tunnel or another proxy) why, and what to type to learn more; the same do browsers learn that followed a link of the dashboard to that host. Nobody else is told. Default: true."`
 	AdminToken secret    `group:"admin" placeholder:"TOKEN" help:"Token that --admin asks for, as Authorization: Bearer TOKEN; at least 16 characters, or file:/PATH or env:NAME of where it is. Default: none."`
 
 	Dashboard       addresses    `group:"admin" placeholder:"ADDRESS,..." default:"off" help:"Where the dashboard is served over plain HTTP, for example 127.0.0.1:8420. Who wants to see it signs in: the log has a password at the first start, and portway dashboard prints a link. Default: off."`

@@ -213,6 +213,14 @@ func (p *page) prefers(scheme string) {
 	p.do("prefer "+scheme, err)
 }
 
+// remote has the browser look as if it came from elsewhere through something on this
+// machine, which so is nobody's owner.
+func (p *page) remote() {
+	p.t.Helper()
+	_, err := chromedp.Call(p.ctx, network.SetExtraHTTPHeaders, network.SetExtraHTTPHeadersParams{Headers: network.Headers{"X-Forwarded-For": "203.0.113.9"}})
+	p.do("come from elsewhere", err)
+}
+
 // scripts switches JavaScript on or off.
 func (p *page) scripts(on bool) {
 	p.t.Helper()

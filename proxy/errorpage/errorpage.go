@@ -194,17 +194,20 @@ const htmlPage = `<!DOCTYPE html>
 <meta name="robots" content="noindex">
 <title>%s</title>
 <style>
-:root { color-scheme: light dark }
+:root { color-scheme: light dark; background: Canvas; color: CanvasText }
 body { font: 1rem/1.5 system-ui, sans-serif; max-width: 36rem; margin: 18vh auto 0; padding: 0 1.5rem }
+code { overflow-wrap: anywhere }
 h1 { font-size: 1.5rem; margin: 0 0 .5rem }
 small { opacity: .6 }
 </style>
 </head>
 <body>
+<main>
 <small>%d</small>
 <h1>%s</h1>
 <p>%s</p>
 %s<small>Request ID: <code>%s</code></small>
+</main>
 </body>
 </html>
 `
