@@ -151,7 +151,18 @@ func (s *Solver) Wait(ctx context.Context, c acme.Challenge) error {
 	}
 	limit, interval := one.provider.timing()
 	limit = cmp.Or(s.cfg.Timeout, limit)
-	if err := s.resolver.await(ctx, s.cfg.Check, one.fqdn, one.value, limit, interval); err != nil {
+	begun := time.Now()
+	if p, ok := one.provider.api.(interface {
+		Settle(ctx context.Context, auth string) error
+	}); ok {
+		until, cancel := context.WithTimeout(ctx, limit)
+		defer cancel()
+		if err := p.Settle(until, c.KeyAuthorization); err != nil {
+			return s.fail(fmt.Sprintf("the TXT record %s did not get to all servers of the DNS provider %s within %v", one.fqdn, one.provider.name, limit), err)
+		}
+	}
+	left := max(limit-time.Since(begun), interval)
+	if err := s.resolver.await(ctx, s.cfg.Check, one.fqdn, one.value, left, interval); err != nil {
 		return s.fail(fmt.Sprintf("the TXT record %s, set by the DNS provider %s, was not seen everywhere within %v", one.fqdn, one.provider.name, limit), err)
 	}
 	return sleep(ctx, s.cfg.Delay)

@@ -11,7 +11,7 @@ import (
 	"github.com/go-acme/lego/v5/challenge/dns01"
 )
 
-// provider is one of lego's, made fit for several goroutines.
+// provider is one of lego's, or ours, made fit for several goroutines.
 type provider struct {
 	name string
 	zone string // that it is for; empty: all
@@ -24,7 +24,10 @@ type provider struct {
 }
 
 func newProvider(name, zone string) (*provider, error) {
-	api, err := light(name)
+	api, err := aws(name)
+	if api == nil && err == nil {
+		api, err = light(name)
+	}
 	if api == nil && err == nil {
 		api, err = heavy(name)
 	}
@@ -56,7 +59,12 @@ func unknown(name string) error {
 
 // Names are those of all providers in this build, sorted.
 func Names() []string {
-	return slices.Sorted(slices.Values(append(lightNames(), heavyNames()...)))
+	all := append(lightNames(), heavyNames()...)
+	if !slices.Contains(all, awsName) {
+		all = append(all, awsName)
+	}
+	slices.Sort(all)
+	return all
 }
 
 // enter waits until a record may be made; exit follows, and calls.leave.

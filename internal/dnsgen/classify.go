@@ -12,6 +12,7 @@ const (
 	light  kind = iota // all
 	heavy              // those with the tag
 	absent             // none
+	ours               // all, by code of our own; those with the tag have lego's too
 )
 
 // allTag makes a build have the heavy ones as well.
@@ -28,10 +29,21 @@ func absentWhy(pkg string) string {
 	return ""
 }
 
+// ourVariables are those of a provider of our own in place of lego's.
+func ourVariables(pkg string) []string {
+	if pkg == "route53" {
+		return []string{"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_HOSTED_ZONE_ID", "AWS_PRIVATE_ZONE"}
+	}
+	return nil
+}
+
 // classify decides by the libraries that a provider needs.
 func classify(pkg string, libraries map[string]bool) kind {
 	if absentWhy(pkg) != "" {
 		return absent
+	}
+	if len(ourVariables(pkg)) > 0 {
+		return ours
 	}
 	for library := range libraries {
 		if !cheap(library) {
@@ -95,10 +107,10 @@ func cheapModules() []string {
 	}
 }
 
-func pick(all []provider, k kind) []provider {
+func pick(all []provider, kinds ...kind) []provider {
 	var some []provider
 	for _, p := range all {
-		if p.kind == k {
+		if slices.Contains(kinds, p.kind) {
 			some = append(some, p)
 		}
 	}

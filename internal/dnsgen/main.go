@@ -68,7 +68,7 @@ func render() (map[string][]byte, error) {
 	files := make(map[string][]byte)
 	for name, set := range map[string]codeSet{
 		lightFile: {"light", "", "every build has", pick(providers, light)},
-		heavyFile: {"heavy", "//go:build " + allTag + "\n", "only builds with the tag " + allTag + " have", pick(providers, heavy)},
+		heavyFile: {"heavy", "//go:build " + allTag + "\n", "only builds with the tag " + allTag + " have", pick(providers, heavy, ours)},
 	} {
 		code, err := execute(codeTemplate, set)
 		if err != nil {
@@ -79,7 +79,7 @@ func render() (map[string][]byte, error) {
 		}
 	}
 	files[pageFile], err = execute(pageTemplate, map[string]any{
-		"Light": pick(providers, light), "Heavy": pick(providers, heavy), "Absent": pick(providers, absent), "Tag": allTag,
+		"Light": pick(providers, light, ours), "Heavy": pick(providers, heavy), "Absent": pick(providers, absent), "Tag": allTag,
 	})
 	return files, err
 }

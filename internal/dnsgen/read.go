@@ -72,6 +72,9 @@ func read(dir string) ([]provider, error) {
 			return nil, err
 		}
 		all[i].kind = classify(all[i].Package, libraries)
+		if all[i].kind == ours {
+			all[i].Variables = ourVariables(all[i].Package)
+		}
 	}
 	slices.SortFunc(all, func(a, b provider) int { return strings.Compare(a.Name, b.Name) })
 	return all, nil
