@@ -1,7 +1,6 @@
 package main
 
 import (
-	"net/netip"
 	"testing"
 
 	"portway/admin/dashboard"
@@ -12,7 +11,7 @@ import (
 // dashboard, and only if error pages are to tell anybody anything.
 func TestOwnersNeedADashboard(t *testing.T) {
 	t.Parallel()
-	there := addresses{netip.MustParseAddrPort("127.0.0.1:0")}
+	there := addresses{"127.0.0.1:0"}
 	for what, c := range map[string]struct {
 		run  runCmd
 		want bool
