@@ -298,6 +298,13 @@ func (m *Manager) Status(host string) Status {
 	}
 }
 
+// Serves tells at next to no cost that there is a certificate for host, be it one that
+// has ended. False says nothing: ask Status.
+func (m *Manager) Serves(host string) bool {
+	e := m.names.Load().exact[host]
+	return e != nil && e.status.Load().State == Valid
+}
+
 // All tells about every name, sorted.
 func (m *Manager) All() []Status {
 	entries := m.names.Load().all()

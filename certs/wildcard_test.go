@@ -109,6 +109,9 @@ func TestWildcardFails(t *testing.T) {
 		if s := m.Status("new.example.com"); s.State != Pending || len(ca.tries("new.example.com")) != 0 {
 			t.Errorf("while the wildcard is obtained: %+v", s)
 		}
+		if !m.Serves("old.example.com") || m.Serves("new.example.com") || m.Serves("other.example.com") {
+			t.Error("it is not told right what is served")
+		}
 		time.Sleep(time.Minute)
 		if got := servedNames(t, m, "new.example.com"); got != "new.example.com" {
 			t.Errorf("after the wildcard failed: %s", got)

@@ -146,12 +146,21 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 		host = c.host
 	}
 
-	m := memory{ex, len(ex.Memory)}
-	if len(c.chain) > 0 {
-		ex.Memory = append(append(ex.Memory, c.chain...), ", "...)
+	// What nobody but the client itself has said depends on the connection and the host.
+	direct := c.proto == nil && c.host == nil && len(c.chain) == 0 && len(c.forwarded) == 0
+	var chain, element []byte
+	known := false
+	if direct {
+		chain, element, known = ex.Conn.Told.For(host)
 	}
-	ex.Memory = appendAddr(ex.Memory, peer)
-	chain := m.take()
+	m := memory{ex, len(ex.Memory)}
+	if !known {
+		if len(c.chain) > 0 {
+			ex.Memory = append(append(ex.Memory, c.chain...), ", "...)
+		}
+		ex.Memory = appendAddr(ex.Memory, peer)
+		chain = m.take()
+	}
 	q.Fields.Add(nameFor, chain)
 	q.Fields.AddLine(protoLine)
 	q.Fields.Add(nameHost, host)
@@ -172,6 +181,9 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 	}
 
 	switch {
+	case known:
+		q.Fields.Add(nameForwarded, element)
+		return
 	case len(c.forwarded) > 0:
 		ex.Memory = append(append(ex.Memory, c.forwarded...), ", "...)
 		ex.Memory = appendElement(ex.Memory, peer, q.Authority, scheme)
@@ -181,7 +193,11 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 	default:
 		ex.Memory = appendElement(ex.Memory, peer, host, proto)
 	}
-	q.Fields.Add(nameForwarded, m.take())
+	element = m.take()
+	q.Fields.Add(nameForwarded, element)
+	if direct {
+		ex.Conn.Told.Keep(host, chain, element)
+	}
 }
 
 // Names of fields, as bytes once and for all.

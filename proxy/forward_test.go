@@ -15,12 +15,22 @@ import (
 
 // forwardOne gives what the origin would see of the forwarded family.
 func forwardOne(s *Server, peer string, tls bool, host string, fields ...string) (lines []string, ip string) {
+	return forwardOver(s, connFrom(peer, tls), host, fields...)
+}
+
+func connFrom(peer string, tls bool) *exchange.Conn {
+	c := &exchange.Conn{Remote: netip.MustParseAddrPort(peer), Protocol: exchange.HTTP11}
+	if tls {
+		c.TLS = &tlsState
+	}
+	return c
+}
+
+// forwardOver is forwardOne over a connection that may have had other requests.
+func forwardOver(s *Server, conn *exchange.Conn, host string, fields ...string) (lines []string, ip string) {
 	ex := exchange.Get()
 	defer exchange.Put(ex)
-	ex.Conn = &exchange.Conn{Remote: netip.MustParseAddrPort(peer), Protocol: exchange.HTTP11}
-	if tls {
-		ex.Conn.TLS = &tlsState
-	}
+	ex.Conn = conn
 	ex.Request.Authority = []byte(host)
 	for i := 0; i+1 < len(fields); i += 2 {
 		ex.Request.Fields.AddString(fields[i], fields[i+1])
@@ -63,6 +73,7 @@ func TestSetTrusted(t *testing.T) {
 func TestForwarded(t *testing.T) {
 	t.Parallel()
 	s := trusting(t, "10.0.0.0/8", "2001:db8::/32")
+	conns := make(map[string]*exchange.Conn) // what one request has left there changes no other
 	// want is For | Proto | Host | Port | Real | Forwarded.
 	for _, c := range []struct {
 		name, peer string
@@ -160,6 +171,12 @@ func TestForwarded(t *testing.T) {
 			[]string{"X-Forwarded-Prefix: /app"},
 		},
 	} {
+		key := fmt.Sprint(c.peer, c.tls)
+		if conns[key] == nil {
+			conns[key] = connFrom(c.peer, c.tls)
+			conns[key].Told = new(exchange.Told)
+		}
+		conn := conns[key]
 		t.Run(c.name, func(t *testing.T) {
 			t.Parallel()
 			w := strings.Split(c.want, "|")
@@ -168,12 +185,14 @@ func TestForwarded(t *testing.T) {
 				"X-Forwarded-Port: " + w[3], "X-Real-IP: " + w[4], "Forwarded: " + w[5],
 			}, c.others...)
 			slices.Sort(want)
-			got, ip := forwardOne(s, c.peer, c.tls, c.host, c.fields...)
-			if !slices.Equal(got, want) {
-				t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
-			}
-			if ip != w[4] {
-				t.Errorf("client is %s, want %s", ip, w[4])
+			for range 3 {
+				got, ip := forwardOver(s, conn, c.host, c.fields...)
+				if !slices.Equal(got, want) {
+					t.Errorf("got\n%s\nwant\n%s", strings.Join(got, "\n"), strings.Join(want, "\n"))
+				}
+				if ip != w[4] {
+					t.Errorf("client is %s, want %s", ip, w[4])
+				}
 			}
 		})
 	}

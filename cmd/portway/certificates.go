@@ -83,6 +83,9 @@ func (c certificates) root() (admin.Root, error) {
 
 // Hold tells visitors of a host whose certificate is not there yet why.
 func (c certificates) Hold(host string) (why string, retry time.Duration, hold bool) {
+	if c.Serves(host) { // as for nearly all requests
+		return "", 0, false
+	}
 	s := c.Status(host)
 	switch {
 	case s.State == certs.Pending:

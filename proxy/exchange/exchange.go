@@ -144,6 +144,9 @@ type Conn struct {
 	// AltSvc is what answers tell about other ways to the sites of this connection
 	// (RFC 7838); nil: nothing.
 	AltSvc *Line
+	// Told is what origins were told about the client with the first request, most
+	// often the same with all; nil where connections do not last.
+	Told *Told
 }
 
 // Protocol is the HTTP version spoken by the client.
