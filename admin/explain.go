@@ -323,13 +323,9 @@ func (s *Server) judgeReplicas(d *RouteDetail, e *Explanation) {
 // stateFixes is how to find out why a container is in a state that nothing else says
 // anything about.
 func stateFixes(u Upstream) []string {
-	switch {
-	case strings.Contains(u.Name, "://") || u.Address == "":
+	advice := route.Advice(u.Name, u.State, u.Reason)
+	if advice == "" || u.Address == "" {
 		return nil
-	case u.State == route.Unhealthy.String() && u.Reason == "fails its health check":
-		return []string{"see what its health check says: docker inspect -f '{{json .State.Health.Log}}' " + u.Name}
-	case u.State == route.Starting.String() && strings.HasPrefix(u.Reason, "is restarting"):
-		return []string{"see why it ends: docker logs " + u.Name}
 	}
-	return nil
+	return []string{advice}
 }

@@ -43,6 +43,9 @@ func (o *origin) unavailable(ex *exchange.Exchange, set *replicaSet) {
 	if best.Reason != "" {
 		reason += ": " + best.Reason
 	}
+	if advice := route.Advice(best.Name, best.State.String(), best.Reason); advice != "" {
+		reason += "; " + advice
+	}
 	o.server.fail(ex, p, errors.New(reason))
 }
 

@@ -1,6 +1,9 @@
 package route
 
-import "strconv"
+import (
+	"strconv"
+	"strings"
+)
 
 // Scheme is how an upstream is spoken to.
 type Scheme string
@@ -53,4 +56,17 @@ type Upstream struct {
 	Scheme  Scheme
 	State   State
 	Reason  string // why it is not Ready, for people; may be empty
+}
+
+// Advice is how to find out why a container is in a state that nothing else says anything
+// about; empty if there is nothing to say.
+func Advice(name, state, reason string) string {
+	switch {
+	case strings.Contains(name, "://"): // no container
+	case state == Unhealthy.String() && reason == "fails its health check":
+		return "see what its health check says: docker inspect -f '{{json .State.Health.Log}}' " + name
+	case state == Starting.String() && strings.HasPrefix(reason, "is restarting"):
+		return "see why it ends: docker logs " + name
+	}
+	return ""
 }
