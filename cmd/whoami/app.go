@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -43,6 +44,22 @@ func logged(h http.Handler, w io.Writer) http.Handler {
 			fmt.Fprintln(w, r.Method, strconv.Quote(r.RequestURI))
 		}
 		h.ServeHTTP(rw, r)
+	})
+}
+
+// knowing says of each domain whether it is a customer's, as portway.tls.on-demand.ask
+// has it asked.
+func knowing(h http.Handler, customers []string) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		domain := r.URL.Query().Get("domain")
+		switch {
+		case r.URL.Path != "/serves":
+			h.ServeHTTP(w, r)
+		case domain != "" && slices.Contains(customers, domain):
+			fmt.Fprintln(w, "yes")
+		default:
+			http.Error(w, "no customer has this domain", http.StatusNotFound)
+		}
 	})
 }
 

@@ -201,7 +201,7 @@ func TestStopEndsLongAnswers(t *testing.T) {
 func TestCheck(t *testing.T) {
 	t.Parallel()
 	server := start(t)
-	if err := run([]string{server.Listener.Addr().String()}, "", false, true); err != nil {
+	if err := run([]string{server.Listener.Addr().String()}, "", nil, false, true); err != nil {
 		t.Errorf("check of a healthy whoami: %v", err)
 	}
 	free, err := net.Listen("tcp", "127.0.0.1:0")
@@ -209,7 +209,7 @@ func TestCheck(t *testing.T) {
 		t.Fatal(err)
 	}
 	_ = free.Close()
-	if err := run([]string{free.Addr().String()}, "", false, true); err == nil {
+	if err := run([]string{free.Addr().String()}, "", nil, false, true); err == nil {
 		t.Error("check succeeds where nobody listens")
 	}
 	if got := local(":8080"); got != "127.0.0.1:8080" {
@@ -245,5 +245,24 @@ func TestGRPCHealth(t *testing.T) {
 	answer, err := grpc_health_v1.NewHealthClient(conn).Check(t.Context(), &grpc_health_v1.HealthCheckRequest{Service: "jobs"})
 	if err != nil || answer.Status != grpc_health_v1.HealthCheckResponse_SERVING {
 		t.Errorf("%v, %v", answer, err)
+	}
+}
+
+func TestKnowing(t *testing.T) {
+	t.Parallel()
+	h := knowing(newApp("test", ":8080", nil), []string{"a.example", "b.example"})
+	for target, want := range map[string]int{
+		"/serves?domain=b.example": 200, "/serves?domain=c.example": 404, "/serves?domain=": 404, "/serves": 404, "/?domain=c.example": 200,
+	} {
+		w := httptest.NewRecorder()
+		h.ServeHTTP(w, httptest.NewRequest(http.MethodGet, target, nil))
+		if w.Code != want {
+			t.Errorf("%s: %d, want %d", target, w.Code, want)
+		}
+	}
+	w := httptest.NewRecorder()
+	knowing(h, []string{""}).ServeHTTP(w, httptest.NewRequest(http.MethodGet, "/serves?domain=", nil))
+	if w.Code != 404 {
+		t.Errorf("without customers: %d", w.Code)
 	}
 }

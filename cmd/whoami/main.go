@@ -22,15 +22,16 @@ func main() {
 	listen := flag.String("listen", ":8080", "addresses to serve at, separated by commas")
 	name := flag.String("name", "", "name to show instead of the host's")
 	log := flag.Bool("log", false, "write a line for each request")
+	customers := flag.String("customers", "", "domains, separated by commas, for which /serves?domain=DOMAIN answers 200")
 	check := flag.Bool("check", false, "ask the whoami that runs here whether it is well, then exit (for HEALTHCHECK)")
 	flag.Parse()
-	if err := run(strings.Split(*listen, ","), *name, *log, *check); err != nil {
+	if err := run(strings.Split(*listen, ","), *name, strings.Split(*customers, ","), *log, *check); err != nil {
 		fmt.Fprintln(os.Stderr, "whoami:", err)
 		os.Exit(1)
 	}
 }
 
-func run(listen []string, name string, log, check bool) error {
+func run(listen []string, name string, customers []string, log, check bool) error {
 	if check {
 		return health(listen[0])
 	}
@@ -41,7 +42,7 @@ func run(listen []string, name string, log, check bool) error {
 	defer stop()
 	g, ctx := errgroup.WithContext(ctx)
 	for _, address := range listen {
-		app := newApp(name, address, ctx.Done())
+		app := knowing(newApp(name, address, ctx.Done()), customers)
 		if log {
 			app = logged(app, os.Stdout)
 		}
