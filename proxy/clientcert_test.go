@@ -46,7 +46,7 @@ func newTestCA(t *testing.T) *testCA {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "clients"}, NotBefore: time.Now().Add(-time.Hour),
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign,
+		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageCertSign | x509.KeyUsageCRLSign,
 	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
@@ -78,6 +78,20 @@ func (ca *testCA) client(t *testing.T, name string, change ...func(*x509.Certifi
 	cert := &tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}
 	cert.Leaf, _ = x509.ParseCertificate(der)
 	return cert
+}
+
+// list makes a list of revoked certificates that ends at a time.
+func (ca *testCA) list(t *testing.T, until time.Time, revoked ...*tls.Certificate) string {
+	t.Helper()
+	template := &x509.RevocationList{Number: big.NewInt(1), ThisUpdate: until.Add(-24 * time.Hour), NextUpdate: until}
+	for _, r := range revoked {
+		template.RevokedCertificateEntries = append(template.RevokedCertificateEntries, x509.RevocationListEntry{SerialNumber: r.Leaf.SerialNumber, RevocationTime: time.Now()})
+	}
+	der, err := x509.CreateRevocationList(rand.Reader, template, ca.cert, ca.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return string(pem.EncodeToMemory(&pem.Block{Type: "X509 CRL", Bytes: der}))
 }
 
 // asking makes r ask its clients as options say.
@@ -295,6 +309,62 @@ type anyName struct{ tls.ClientSessionCache }
 
 func (c anyName) Get(string) (*tls.ClientSessionState, bool) { return c.ClientSessionCache.Get("any") }
 func (c anyName) Put(_ string, s *tls.ClientSessionState)    { c.ClientSessionCache.Put("any", s) }
+
+// Whose certificate has been revoked is not let in, also over a connection that is there
+// when the list comes; where certificates are only asked for, it is as if there was none.
+func TestRevokedClientCertificates(t *testing.T) {
+	t.Parallel()
+	ca, origin := newTestCA(t), echoIdentity(t)
+	jo := ca.client(t, "jo")
+	eve := ca.client(t, "eve", func(c *x509.Certificate) { c.SerialNumber = big.NewInt(666) })
+	day := time.Now().Add(24 * time.Hour)
+	table := func(crl string) []*route.Route {
+		return []*route.Route{
+			asking(at("must.test", origin), middleware.ClientTLS{Auth: middleware.Require, CA: ca.pem, CRL: crl}),
+			asking(at("may.test", origin), middleware.ClientTLS{Auth: middleware.Request, CA: ca.pem, CRL: crl}),
+		}
+	}
+	i := serve(t, table(ca.list(t, day)), withHTTP3)
+	clients := map[string]*http.Client{}
+	for protocol, client := range map[string]func() *http.Client{
+		"HTTP/1.1": func() *http.Client { return i.client(t, onlyHTTP1) },
+		"HTTP/2":   func() *http.Client { return i.client(t) },
+		"HTTP/3":   func() *http.Client { return i.client3(t) },
+	} {
+		for _, who := range []*tls.Certificate{jo, eve} {
+			clients[protocol+" "+who.Leaf.Subject.CommonName] = show(client(), who)
+		}
+	}
+	check := func(when, refused, why string) {
+		t.Helper()
+		for who, c := range clients {
+			want, said := 200, ""
+			if strings.HasSuffix(who, refused) {
+				want, said = 403, why
+			}
+			if resp, body := get(t, c, "https://must.test/"); resp.StatusCode != want || !strings.Contains(body, said) {
+				t.Errorf("%s, %s: %s %q", when, who, resp.Status, body)
+			}
+			resp, _ := get(t, c, "https://may.test/")
+			if known := resp.Header.Get("Got-Client-Cert") != ""; resp.StatusCode != 200 || known != (want == 200) {
+				t.Errorf("%s, %s, where it is only asked for: %s, known: %v", when, who, resp.Status, known)
+			}
+		}
+	}
+	check("at first", "nobody", "")
+	i.SetTable(route.NewTable(table(ca.list(t, day, eve)), nil))
+	check("after the list", "eve", "has been revoked")
+	if p := i.Problems(); len(p) > 0 {
+		t.Errorf("a good list has problems: %v", p)
+	}
+	i.SetTable(route.NewTable(table(ca.list(t, time.Now().Add(-time.Hour))), nil))
+	check("after its end", "", "cannot be told")
+	if p := i.Problems(); len(p) != 2 || !strings.Contains(p[0].Why, "ended on") {
+		t.Errorf("a list that has ended has the problems %v", p)
+	}
+	i.SetTable(route.NewTable(table(""), nil))
+	check("without a list", "nobody", "")
+}
 
 // A connection that is there already when a label comes has to be made anew.
 func TestClientAuthThatComesLater(t *testing.T) {

@@ -9,6 +9,7 @@ import (
 	"portway/proxy/cache"
 	"portway/proxy/exchange"
 	"portway/proxy/health"
+	"portway/proxy/middleware"
 	"portway/proxy/origintls"
 	"portway/route"
 )
@@ -32,6 +33,7 @@ type site struct {
 	mirror *mirror          // what it has to do with copies
 	share  exchange.Handler // for those that split leaves to the route: origin, perhaps with a cache
 	origin *origin
+	listed middleware.Listed // revoked client certificates
 	checks []*health.Checker // of route.Upstreams, by place; nil: none
 }
 
@@ -68,11 +70,11 @@ func (s *Server) compile(prev *table, t *route.Table) *table {
 		} else {
 			n.origin, n.split, n.mirror = old.origin, old.split, old.mirror
 			if reflect.DeepEqual(s.wrappers(old.route), s.wrappers(r)) {
-				n.chain, n.own = old.chain, old.own
+				n.chain, n.own, n.listed = old.chain, old.own, old.listed
 			}
 		}
 		if n.chain == nil {
-			n.chain = s.chain(r, n.split)
+			n.chain, n.listed = s.chain(r, n.split), clientTLS(r).Listed()
 		}
 		n.share = s.share(n)
 		n.checks = s.checks.of(r, old.serves)

@@ -122,7 +122,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		return err
 	}
 	status = admin.New(admin.Config{
-		Version: versionString(), Cache: counts(answers), Purge: purge(answers), Replicas: replicas(server), Certificates: certificates.describe, Problems: certificates.problems,
+		Version: versionString(), Cache: counts(answers), Purge: purge(answers), Replicas: replicas(server), Certificates: certificates.describe, Problems: func() []label.Problem { return append(certificates.problems(), server.Problems()...) },
 		Metrics: watching.handler(), Root: certificates.root, HelloKeys: hello.tell(server.Protocols), Places: serving.Places, Log: lines, Logger: logger,
 	})
 	watching.registry.MustRegister(status.Collector())

@@ -29,15 +29,19 @@ func TestCertificates(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			script := regexp.MustCompile("(?s)```sh\n(.*?)docker compose up").FindSubmatch(readme)
-			if script == nil {
-				t.Fatal("the README has no commands any more")
+			script := func(pattern string) {
+				t.Helper()
+				found := regexp.MustCompile(pattern).FindSubmatch(readme)
+				if found == nil {
+					t.Fatal("the README has no commands any more")
+				}
+				cmd := exec.Command("sh", "-ec", string(found[1]))
+				cmd.Dir = e.folder
+				if out, err := cmd.CombinedOutput(); err != nil {
+					t.Fatalf("%v\n%s", err, out)
+				}
 			}
-			cmd := exec.Command("sh", "-ec", string(script[1]))
-			cmd.Dir = e.folder
-			if out, err := cmd.CombinedOutput(); err != nil {
-				t.Fatalf("%v\n%s", err, out)
-			}
+			script("(?s)```sh\n(.*?)docker compose up")
 			e.up(t)
 
 			own, err := os.ReadFile(filepath.Join(e.folder, "own", "shop.crt"))
@@ -65,6 +69,8 @@ func TestCertificates(t *testing.T) {
 				}
 				return err
 			})
+			script("(?s)lost the key:\n\n```sh\n(.*?)```")
+			eventually(t, func() error { return refuses(jo, fmt.Sprintf("https://%s:%d/", admin, e.https)) })
 		})
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"encoding/pem"
+	"errors"
 	"net/http"
 	"net/netip"
 	"slices"
@@ -34,6 +35,7 @@ type ClientTLS struct {
 	Protocols  []string // that ALPN may choose: h3, h2, http/1.1; nil: all
 	Auth       ClientAuth
 	CA         string // PEM
+	CRL        string // PEM; empty: nothing is known of revoked certificates
 }
 
 var _ Middleware = (*ClientTLS)(nil)
@@ -41,7 +43,7 @@ var _ Middleware = (*ClientTLS)(nil)
 // protocols are those of clients, by their names in ALPN.
 var protocols = []string{"h3", "h2", "http/1.1"}
 
-// Labels binds tls.min-version, tls.alpn, tls.client-auth and tls.client-ca.
+// Labels binds tls.min-version, tls.alpn, tls.client-auth, tls.client-ca and tls.client-crl.
 func (m *ClientTLS) Labels(s *label.Set) {
 	versions := []string{"1.2", "1.3"}
 	s.Func("tls.min-version", "1.2 | 1.3", "Oldest version of TLS for the route's hosts.", func(value string) error {
@@ -76,6 +78,10 @@ func (m *ClientTLS) Labels(s *label.Set) {
 		m.CA = value
 		return nil
 	}, label.Secret(), label.Needs("tls.client-auth"), label.Example("file:/run/secrets/client-ca.pem"))
+	s.Func("tls.client-crl", "PEM lists", "Certificates that CAs of `tls.client-ca` have revoked. Who shows one is treated like who shows none. A list that has ended lets in nobody with a certificate by its CA.",
+		func(value string) error { m.CRL = value; return nil },
+		label.Secret(), label.Needs("tls.client-ca"), label.Example("file:/run/secrets/client-crl.pem"))
+	s.Check("tls.client-crl", func() error { _, err := parseCRLs(m.CRL, m.CAs()); return err })
 }
 
 // parseCAs reads the certificates of CAs.
@@ -123,7 +129,7 @@ func (m *ClientTLS) Wrap(next exchange.Handler) exchange.Handler {
 	}
 	g := &tlsGuard{ClientTLS: *m, next: next}
 	if m.Auth != NoClientAuth {
-		g.visitors = newVisitors(m.CAs())
+		g.visitors = newVisitors(m.CAs(), m.lists())
 	}
 	return g
 }
@@ -207,7 +213,7 @@ func (g *tlsGuard) identify(ex *exchange.Exchange) {
 	if err != nil {
 		if g.Auth == Require {
 			ex.Failure = err
-			refuse(ex, http.StatusForbidden, "Your client certificate is not one that this site accepts, or it has ended.")
+			refuse(ex, http.StatusForbidden, notAccepted(err))
 			return
 		}
 		g.next.Serve(ex) // as a stranger
@@ -219,4 +225,17 @@ func (g *tlsGuard) identify(ex *exchange.Exchange) {
 	q.Fields.Add(nameClientFingerprint, v.fingerprint)
 	ex.Identified = true
 	g.next.Serve(ex)
+}
+
+// notAccepted tells visitors why their certificate is not good.
+func notAccepted(err error) string {
+	var over *listOverError
+	switch {
+	case errors.Is(err, errRevoked):
+		return "Your client certificate has been revoked."
+	case errors.As(err, &over):
+		return "Whether your client certificate is still good cannot be told at the moment."
+	default:
+		return "Your client certificate is not one that this site accepts, or it has ended."
+	}
 }

@@ -28,6 +28,7 @@ type visitor struct {
 // requests, so those that were good are remembered.
 type visitors struct {
 	roots *x509.CertPool
+	lists []*crl // of revoked certificates
 
 	mu   sync.RWMutex
 	good map[*x509.Certificate]*visitor
@@ -36,8 +37,8 @@ type visitors struct {
 // maxVisitors bounds what is remembered.
 const maxVisitors = 4096
 
-func newVisitors(cas []*x509.Certificate) *visitors {
-	v := &visitors{roots: x509.NewCertPool(), good: make(map[*x509.Certificate]*visitor)}
+func newVisitors(cas []*x509.Certificate, lists []*crl) *visitors {
+	v := &visitors{roots: x509.NewCertPool(), lists: lists, good: make(map[*x509.Certificate]*visitor)}
 	for _, ca := range cas {
 		v.roots.AddCert(ca)
 	}
@@ -60,6 +61,10 @@ func (v *visitors) of(chain []*x509.Certificate) (*visitor, error) {
 	chains, err := leaf.Verify(x509.VerifyOptions{
 		Roots: v.roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
+	var listed time.Time // until when the lists hold
+	if err == nil {
+		chains, listed, err = v.unrevoked(chains, now)
+	}
 	if err != nil {
 		return nil, fmt.Errorf("the client certificate of %q is not accepted: %w", printableName(leaf), err)
 	}
@@ -75,6 +80,9 @@ func (v *visitors) of(chain []*x509.Certificate) (*visitor, error) {
 			known.until = c.NotAfter
 		}
 	}
+	if !listed.IsZero() && listed.Before(known.until) {
+		known.until = listed
+	}
 	v.mu.Lock()
 	defer v.mu.Unlock()
 	if len(v.good) >= maxVisitors {
@@ -82,6 +90,16 @@ func (v *visitors) of(chain []*x509.Certificate) (*visitor, error) {
 	}
 	v.good[leaf] = known
 	return known, nil
+}
+
+// unrevoked finds a chain of which nothing has been revoked.
+func (v *visitors) unrevoked(chains [][]*x509.Certificate, now time.Time) (good [][]*x509.Certificate, until time.Time, err error) {
+	for _, chain := range chains {
+		if until, err = checkRevoked(v.lists, chain, now); err == nil {
+			return [][]*x509.Certificate{chain}, until, nil
+		}
+	}
+	return nil, until, err
 }
 
 // printableName is the subject as RFC 4514 writes it, in ASCII: other bytes are
