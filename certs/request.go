@@ -42,17 +42,37 @@ func (m *Manager) Revoke(ctx context.Context, name string, reason int) error {
 		return fmt.Errorf("the certificate of %s is not revoked: %w", e.name, err)
 	}
 	m.log.Info("Revoked a certificate.", "name", e.name, "issuer", cert.by.Name, "serial", cert.Leaf.SerialNumber.Text(16))
-	issuer := cert.by.ledger.issuer
-	for _, key := range []string{
-		certmagic.StorageKeys.SiteMeta(issuer, e.name), certmagic.StorageKeys.SiteCert(issuer, e.name), certmagic.StorageKeys.SitePrivateKey(issuer, e.name),
-	} {
-		if err := m.storage.Delete(ctx, key); err != nil {
-			return fmt.Errorf("the certificate of %s is revoked, but cannot be deleted: %w", e.name, m.storage.explain(err))
-		}
+	if err := m.forget(ctx, cert, e.name); err != nil {
+		return fmt.Errorf("the certificate of %s is revoked, but cannot be deleted: %w", e.name, m.storage.explain(err))
 	}
 	e.renew()
 	return nil
 }
+
+// forget deletes a certificate, unless another one has taken its place. certmagic's lock
+// keeps those away that are writing one.
+func (m *Manager) forget(ctx context.Context, cert *stored, name string) error {
+	lock := issueLock(name)
+	if err := m.storage.Lock(ctx, lock); err != nil {
+		return err
+	}
+	defer func() { _ = m.storage.Unlock(context.WithoutCancel(ctx), lock) }() // else it is stale in a while
+	if now, err := cert.by.load(ctx, m.storage, name); err == nil && !now.Leaf.Equal(cert.Leaf) {
+		return nil
+	}
+	issuer := cert.by.ledger.issuer
+	for _, key := range []string{
+		certmagic.StorageKeys.SiteMeta(issuer, name), certmagic.StorageKeys.SiteCert(issuer, name), certmagic.StorageKeys.SitePrivateKey(issuer, name),
+	} {
+		if err := m.storage.Delete(ctx, key); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// issueLock is the lock that certmagic holds while it gets a certificate.
+func issueLock(name string) string { return "issue_cert_" + name }
 
 // asked finds the entry that a person means.
 func (m *Manager) asked(name string) (*entry, error) {

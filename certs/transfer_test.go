@@ -141,3 +141,52 @@ func TestExportOfTheInternalCA(t *testing.T) {
 		t.Error("a name of no route is exported")
 	}
 }
+
+// What is deleted after a revocation is that certificate, and nothing that is being written.
+func TestForgettingKeepsOthersAway(t *testing.T) {
+	t.Parallel()
+	ca := newFakeCA(t, ninetyDays)
+	m, stop, _ := manageAt(t, t.TempDir(), ca, quick())
+	defer stop()
+	locked := make(chan bool, 10)
+	ca.refuse(func(ctx context.Context, name string) error {
+		got, err := m.storage.TryLock(ctx, issueLock(name))
+		if got {
+			_ = m.storage.Unlock(ctx, issueLock(name))
+		}
+		locked <- !got && err == nil
+		return nil
+	})
+	m.SetNames(plain("a.com"))
+	await(t, "the first certificate", valid(m, "a.com"))
+	if !<-locked {
+		t.Error("certmagic has a lock of another name")
+	}
+	e, err := m.asked("a.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	look := func() *stored { return newest(t.Context(), m.storage, e.chain, "a.com", func(*authority, error) {}) }
+	first := look()
+	if err := m.storage.Lock(t.Context(), issueLock("a.com")); err != nil {
+		t.Fatal(err)
+	}
+	short, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if err := m.forget(short, first, "a.com"); err == nil || look() == nil {
+		t.Errorf("deleted while somebody else had the lock: %v", err)
+	}
+	if err := m.storage.Unlock(t.Context(), issueLock("a.com")); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Renew("a.com"); err != nil {
+		t.Fatal(err)
+	}
+	await(t, "another certificate", func() bool { now := look(); return now != nil && !now.Leaf.Equal(first.Leaf) })
+	if err := m.forget(t.Context(), first, "a.com"); err != nil || look() == nil {
+		t.Errorf("the newer certificate is gone: %v", err)
+	}
+	if err := m.forget(t.Context(), look(), "a.com"); err != nil || look() != nil {
+		t.Errorf("the certificate is still there: %v", err)
+	}
+}
