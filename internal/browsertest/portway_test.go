@@ -45,7 +45,7 @@ type portway struct {
 
 // start runs Portway until the test ends. It sees containers that have the label mine,
 // if there is an engine, and the static routes of files (name → content).
-func start(t *testing.T, engine *dockertest.Engine, files map[string]string) *portway {
+func start(t *testing.T, engine *dockertest.Engine, files map[string]string, more ...string) *portway {
 	t.Helper()
 	path, err := program()
 	if err != nil {
@@ -67,8 +67,10 @@ func start(t *testing.T, engine *dockertest.Engine, files map[string]string) *po
 		docker = engine.Host
 	}
 	p.https = freeport.Local(t)
-	cmd := exec.Command(path, "run", "--http="+freeport.Local(t), "--https="+p.https, "--dashboard=127.0.0.1:0", "--control="+p.control,
-		"--docker="+docker, "--constraint="+p.mine, "--routes="+routes, "--storage="+filepath.Join(dir, "data"), "--log-format=json")
+	cmd := exec.Command(path, append([]string{
+		"run", "--http=" + freeport.Local(t), "--https=" + p.https, "--dashboard=127.0.0.1:0", "--control=" + p.control,
+		"--docker=" + docker, "--constraint=" + p.mine, "--routes=" + routes, "--storage=" + filepath.Join(dir, "data"), "--log-format=json",
+	}, more...)...)
 	said, err := cmd.StderrPipe()
 	if err != nil {
 		t.Fatal(err)
