@@ -170,7 +170,6 @@ func otherProblems(all []admin.Problem, sources []admin.Source) []admin.Problem 
 type certificatesPage struct {
 	Certificates []timed
 	Days         int // that the line is long
-	Marks        []mark
 }
 
 // timed is a certificate with its places on the line, in per mille.

@@ -152,7 +152,7 @@ func value(s admin.Setting) string {
 func settings(all []admin.Setting) string {
 	parts := make([]string, len(all))
 	for i, s := range all {
-		parts[i] = cmp.Or(s.Option, s.Key) + "=" + value(s)
+		parts[i] = cmp.Or(s.Option, s.Key) + "=" + value(s) // what is misspelt has no option
 		if s.From != "" {
 			parts[i] += " [" + s.From + "]"
 		}

@@ -94,11 +94,7 @@ func here(next string) string {
 	return next
 }
 
-// formTime is how long a form may take to arrive.
-const formTime = 20 * time.Second
-
 func (d *Dashboard) signIn(w http.ResponseWriter, r *http.Request) {
-	_ = http.NewResponseController(w).SetReadDeadline(time.Now().Add(formTime))
 	if err := r.ParseForm(); err != nil {
 		http.Error(w, "the form did not arrive", http.StatusBadRequest)
 		return

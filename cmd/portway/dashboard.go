@@ -62,56 +62,96 @@ func (x dashboardCmd) Run(c *cli) error {
 	return nil
 }
 
-// board is the dashboard of a running Portway; its Dashboard is nil where nobody wants one.
+// board is the dashboard of a running Portway; its Dashboard is nil where there is none.
 type board struct {
 	*dashboard.Dashboard
 	own []discovery.Own
+	why string // there is none
 }
 
-// dashboard makes it, and opens the socket that its route leads to.
-func (r *runCmd) dashboard(cfg dashboard.Config, around *neighbours, control string, notKept *slog.Logger) (*board, error) {
-	b := &board{}
+// dashboard makes it, and opens the socket that its route leads to. Serving matters more
+// than being looked at: what goes wrong here is logged, and told by the command.
+func (r *runCmd) dashboard(cfg dashboard.Config, around *neighbours, control string, notKept *slog.Logger) *board {
+	b := &board{why: "start Portway with --dashboard=127.0.0.1:8420, or with --dashboard-host and a host"}
+	if len(r.DashboardHost) == 0 && around.ownRoute != nil {
+		_ = around.ownRoute.Close()
+		around.ownRoute = nil
+	}
 	if !r.hasDashboard() {
-		if around.ownRoute != nil {
-			_ = around.ownRoute.Close()
-			around.ownRoute = nil
-		}
-		return b, nil
+		return b
 	}
 	cfg.Version, cfg.Folder, cfg.Hosts = versionString(), filepath.Join(r.Storage, "dashboard"), r.DashboardHost
 	cfg.Links = func() []string { return r.dashboardLinks(around) }
 	cfg.FirstPassword = func(password string) {
 		notKept.Info("the dashboard has this password; it is not told again", "password", password, "lost", "portway dashboard --new-password")
 	}
-	var err error
-	if b.Dashboard, err = dashboard.New(cfg); err != nil {
-		return nil, fmt.Errorf("dashboard: %w", err)
+	made, err := dashboard.New(cfg)
+	if err != nil {
+		b.why = err.Error()
+		cfg.Logger.Error("there is no dashboard", "error", err, "fix", "make the storage folder writable, and start Portway anew")
+		return b
 	}
-	if len(r.DashboardHost) == 0 {
-		return b, nil
+	b.Dashboard = made
+	if len(r.DashboardHost) > 0 {
+		if b.own, err = r.openDashboardRoute(around, control); err != nil {
+			cfg.Logger.Error("the dashboard has no route", "hosts", r.DashboardHost, "error", err,
+				"fix", "make the folder of its socket writable (in a read-only container: tmpfs), and start Portway anew")
+		}
 	}
+	return b
+}
+
+// openDashboardRoute opens the socket that the dashboard's route leads to: beside that
+// for the commands, if there is one.
+func (r *runCmd) openDashboardRoute(around *neighbours, control string) ([]discovery.Own, error) {
 	path := filepath.Join(r.Storage, "dashboard", "route.sock")
 	if control != off {
 		path = filepath.Join(filepath.Dir(control), "dashboard.sock")
 	}
-	if path, err = filepath.Abs(path); err != nil {
+	path, err := filepath.Abs(path)
+	if err != nil {
 		return nil, err
 	}
 	if around.ownRoute == nil {
 		if around.ownRoute, err = listenControl(path); err != nil {
-			return nil, fmt.Errorf("the socket that the dashboard's route leads to: %w; make its folder writable (in a read-only container: tmpfs)", err)
+			return nil, err
 		}
 	}
-	b.own, err = r.dashboardRoute(path)
-	return b, err
+	return r.dashboardRoute(path)
 }
 
 func (r *runCmd) hasDashboard() bool { return len(r.Dashboard) > 0 || len(r.DashboardHost) > 0 }
 
-// acquainted are those whom the dashboard knows; it is set before anything is served.
+// acquainted are those whom the dashboard knows; it is set before anything is served, and
+// nil if it could not be made.
 type acquainted struct{ *dashboard.Dashboard }
 
 var _ proxy.Owners = (*acquainted)(nil)
+
+// Owner is part of proxy.Owners.
+func (k *acquainted) Owner(host string, cookies []*http.Cookie) (at string, ok bool) {
+	if k.Dashboard == nil {
+		return "", false
+	}
+	return k.Dashboard.Owner(host, cookies)
+}
+
+// Explain is part of proxy.Owners.
+func (k *acquainted) Explain(at, method, url string) string {
+	if k.Dashboard == nil {
+		return ""
+	}
+	return k.Dashboard.Explain(at, method, url)
+}
+
+// ServeHTTP gives a browser its cookie.
+func (k *acquainted) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if k.Dashboard == nil {
+		http.NotFound(w, r)
+		return
+	}
+	k.Welcome().ServeHTTP(w, r)
+}
 
 // owners has error pages tell those who have signed in to the dashboard what they tell
 // clients on this machine, if they are to tell anything.
@@ -124,7 +164,7 @@ func (r *runCmd) owners(serving *proxy.Config) *acquainted {
 	if serving.Secure == nil {
 		serving.Secure = make(map[string]http.Handler)
 	}
-	serving.Secure[dashboard.OwnerPath] = http.HandlerFunc(func(w http.ResponseWriter, q *http.Request) { k.Welcome().ServeHTTP(w, q) })
+	serving.Secure[dashboard.OwnerPath] = k
 	return k
 }
 
@@ -205,7 +245,7 @@ func (b *board) routes() []discovery.Own { return b.own }
 func (b *board) control() http.Handler {
 	if b.Dashboard == nil {
 		return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-			http.Error(w, "this Portway has no dashboard: start it with --dashboard=127.0.0.1:8420, or with --dashboard-host and a host", http.StatusNotFound)
+			http.Error(w, "this Portway has no dashboard: "+b.why, http.StatusNotFound)
 		})
 	}
 	return b.Control()

@@ -195,3 +195,21 @@ func TestNoDashboard(t *testing.T) {
 		}
 	}
 }
+
+// A dashboard that cannot be is no reason to serve nothing.
+func TestDashboardThatCannotBe(t *testing.T) {
+	t.Parallel()
+	storage := t.TempDir()
+	if err := os.WriteFile(filepath.Join(storage, "dashboard"), nil, 0o600); err != nil { // a file, where a folder is to be
+		t.Fatal(err)
+	}
+	p := runProcess(t, "http://127.0.0.1:9", "--storage="+storage, "--dashboard-host=board.localhost")
+	p.log("there is no dashboard", "storage folder")
+	// An error page, which would have a link to it for its owner.
+	if status, body, err := p.get(t.Context(), "/"); err != nil || status != http.StatusBadGateway {
+		t.Errorf("%d %v %s", status, err, body)
+	}
+	if out, status := p.command("dashboard"); status != 1 || !strings.Contains(out, "has no dashboard") || !strings.Contains(out, storage) {
+		t.Errorf("%d %s", status, out)
+	}
+}

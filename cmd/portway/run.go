@@ -127,10 +127,7 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 	})
 	watching.registry.MustRegister(status.Collector())
 	around.openControl(c.Control)
-	board, err := r.dashboard(dashboard.Config{Admin: status, Log: lines, Traffic: watching.traffic(), Logger: logger}, around, c.Control, notKept)
-	if err != nil {
-		return err
-	}
+	board := r.dashboard(dashboard.Config{Admin: status, Log: lines, Traffic: watching.traffic(), Logger: logger}, around, c.Control, notKept)
 	known.Dashboard = board.Dashboard
 	problems := &admin.ProblemLog{Logger: logger}
 	reloader := newReloader(inv, logger, map[string]func(*cli){
