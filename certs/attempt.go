@@ -72,13 +72,16 @@ func (k *keeper) attempt(ctx context.Context, c *candidate) bool {
 	}
 	o.keyType, _ = keyType(o.wishes.KeyType) // it was looked at when the name came
 	o.way = k.entry.ways[0]
-	unfitness := k.look(ctx, c, o)
+	first, unfitness := k.look(ctx, c, o)
 	if ctx.Err() != nil {
 		return false
 	}
 	if bad := (*unfit)(nil); errors.As(unfitness, &bad) && bad.missing {
 		k.absent(ctx, c, bad.why)
 		return false
+	}
+	if c.record.Attempts == 0 || k.looks > 0 { // else the internet may be otherwise than it looks from here
+		o.way = first
 	}
 	k.looks = 0
 	c.record.Name = k.entry.name

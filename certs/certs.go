@@ -32,6 +32,7 @@ type Config struct {
 	Preflight    *preflight.Checker // looks at names before the first order, if the CA is known by name; nil: nothing does
 	PreflightAll bool               // with any CA
 	ReachPort    int                // where the CA would look for us, for Preflight; as preflight.Target.Port
+	ReachTLSPort int                // the same by TLS; as preflight.Target.TLSPort
 	Logger       *slog.Logger
 }
 

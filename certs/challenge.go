@@ -126,9 +126,10 @@ func (s dnsSolver) Wait(ctx context.Context, c acme.Challenge) error {
 func (k *keeper) runWays(ctx context.Context, c *candidate, t *try, o order) error {
 	var before error
 	for i, way := range k.entry.ways {
-		o.way = way
-		if i > 0 { // the first one was looked at before
-			if err := k.look(ctx, c, o); err != nil {
+		if i > 0 { // the first one is in o, and was looked at before
+			o.way = way
+			var err error
+			if o.way, err = k.look(ctx, c, o); err != nil {
 				return before
 			}
 		}

@@ -5,6 +5,8 @@ import (
 	"slices"
 	"time"
 
+	"github.com/mholt/acmez/v3/acme"
+
 	"portway/certs/preflight"
 )
 
@@ -23,12 +25,18 @@ func (u *unfit) Error() string { return u.why }
 
 // look finds out, before the first certificate of the name, whether to ask c can
 // have success. What looks odd is told once.
-func (k *keeper) look(ctx context.Context, c *candidate, o order) error {
-	if k.preflight == nil || k.cert != nil || isIP(k.entry.name) || c.known.directory == "" && !k.preflightAll {
-		return nil
+func (k *keeper) look(ctx context.Context, c *candidate, o order) (way, error) {
+	if k.preflight == nil || k.entry.cert.Load() != nil || isIP(k.entry.name) || c.known.directory == "" && !k.preflightAll {
+		return o.way, nil
 	}
 	t := preflight.Target{
-		Name: k.entry.name, Directory: c.Directory, Port: k.reachPort, ByDNS: o.way.dns != nil,
+		Name: k.entry.name, Directory: c.Directory, Port: k.reachPort, TLSPort: k.reachTLSPort, ByDNS: o.way.dns != nil,
+	}
+	if !slices.Contains(o.way.challenges, acme.ChallengeTypeHTTP01) {
+		t.Port = -1
+	}
+	if !slices.Contains(o.way.challenges, acme.ChallengeTypeTLSALPN01) || k.entry.rule.Load() != nil { // a guest's handshakes wait for the certificate
+		t.TLSPort = -1
 	}
 	if c.transport != nil {
 		t.Roots = c.transport.TLSClientConfig.RootCAs
@@ -41,9 +49,20 @@ func (k *keeper) look(ctx context.Context, c *candidate, o order) error {
 	}
 	k.warned = r.Warnings
 	if r.Fatal != "" {
-		return &unfit{r.Fatal, r.Missing}
+		return o.way, &unfit{r.Fatal, r.Missing}
 	}
-	return nil
+	return o.way.where(r), nil
+}
+
+// where leaves out the challenge that cannot arrive, if another one can.
+func (w way) where(r preflight.Result) way {
+	switch {
+	case r.HTTP == preflight.Here && r.TLS == preflight.NotHere:
+		w.challenges = []string{acme.ChallengeTypeHTTP01}
+	case r.HTTP == preflight.NotHere && r.TLS == preflight.Here:
+		w.challenges = []string{acme.ChallengeTypeTLSALPN01}
+	}
+	return w
 }
 
 // absent notes that the name has no address at the moment. Nothing was ordered, and

@@ -2,6 +2,7 @@ package certs
 
 import (
 	"context"
+	"log/slog"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -24,7 +25,7 @@ func TestPreflightSavesOrders(t *testing.T) {
 	fast.backoff = backoff{base: 50 * time.Millisecond, limit: 50 * time.Millisecond}
 	m, err := newManager(Config{
 		Storage: t.TempDir(), Directory: p.Directory, Roots: p.RootsFile, HTTPPort: f.httpPort, TLSPort: f.tlsPort,
-		Preflight: preflight.New([]string{p.Resolver()}), PreflightAll: true, ReachPort: f.httpPort, Logger: log,
+		Preflight: preflight.New([]string{p.Resolver()}), PreflightAll: true, ReachPort: f.httpPort, ReachTLSPort: f.tlsPort, Logger: log,
 	}, fast, nil)
 	if err != nil {
 		t.Fatal(err)
@@ -114,5 +115,65 @@ func TestFailuresOutlastAMissingName(t *testing.T) {
 	r = r.absent("a.com", begin, begin.Add(time.Minute), "none")
 	if r.Attempts != 4 || r.Error != "none" || r.Elsewhere || !r.NextTry.Equal(begin.Add(time.Minute)) {
 		t.Errorf("%+v", r)
+	}
+}
+
+// The challenge that arrives is the only one that the first order tries.
+func TestChallengeByWhatArrives(t *testing.T) {
+	t.Parallel()
+	for _, c := range []struct {
+		found preflight.Result
+		want  string
+	}{
+		{preflight.Result{}, "http-01,tls-alpn-01"},
+		{preflight.Result{HTTP: preflight.Here, TLS: preflight.Here}, "http-01,tls-alpn-01"},
+		{preflight.Result{HTTP: preflight.NotHere, TLS: preflight.NotHere}, "http-01,tls-alpn-01"},
+		{preflight.Result{HTTP: preflight.Here, TLS: preflight.NotHere}, "http-01"},
+		{preflight.Result{HTTP: preflight.NotHere, TLS: preflight.Here}, "tls-alpn-01"},
+		{preflight.Result{HTTP: preflight.Here}, "http-01,tls-alpn-01"}, // the other one was not looked at
+	} {
+		both := way{challenges: newProver(Config{}).arrive}
+		if got := strings.Join(both.where(c.found).challenges, ","); got != c.want {
+			t.Errorf("%+v: got %s, want %s", c.found, got, c.want)
+		}
+		if len(both.challenges) != 2 {
+			t.Error("it is forgotten for the next try")
+		}
+	}
+}
+
+// Where one port leads elsewhere, the first order is by the other one, and succeeds; the
+// failed challenge of a guess would count at the CA.
+func TestFirstOrderIsByThePortThatIsOpen(t *testing.T) {
+	t.Parallel()
+	for _, byTLS := range []bool{false, true} {
+		f := newFront(t)
+		opts := pebbletest.Options{HTTPPort: f.httpPort, TLSPort: f.deadPort}
+		if byTLS {
+			opts = pebbletest.Options{HTTPPort: f.deadPort, TLSPort: f.tlsPort}
+		}
+		p := pebbletest.Start(t, opts)
+		check := preflight.New([]string{p.Resolver()})
+		f.aside.Store(check)
+		m, err := newManager(Config{
+			Storage: t.TempDir(), Directory: p.Directory, Roots: p.RootsFile, HTTPPort: f.httpPort, TLSPort: f.tlsPort,
+			Preflight: check, PreflightAll: true, ReachPort: opts.HTTPPort, ReachTLSPort: opts.TLSPort, Logger: slog.New(slog.DiscardHandler),
+		}, quick(), nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		f.manager.Store(m)
+		stop := run(t, m)
+		for _, name := range []string{"a.example.com", "b.example.com", "c.example.com", "d.example.com"} { // a guess would fail once
+			m.SetNames(plain(name))
+			await(t, "a certificate", valid(m, name))
+			if want := map[bool]string{false: "http-01", true: "tls-alpn-01"}[byTLS]; m.Status(name).Challenge != want {
+				t.Errorf("%s: by %s, want %s", name, m.Status(name).Challenge, want)
+			}
+		}
+		if n := p.Orders(); n != 4 {
+			t.Errorf("%d orders, want 4: no challenge fails", n)
+		}
+		stop()
 	}
 }

@@ -31,6 +31,7 @@ type Manager struct {
 	preflight    checker               // nil: names are not looked at
 	preflightAll bool
 	reachPort    int
+	reachTLSPort int
 	email        string // contact address for CAs; may be empty
 	keyType      string // as in Wishes
 	prover       prover
@@ -102,6 +103,7 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		isPublic:     publicAddress,
 		preflightAll: cfg.PreflightAll,
 		reachPort:    cfg.ReachPort,
+		reachTLSPort: cfg.ReachTLSPort,
 		prover:       newProver(cfg),
 		email:        cfg.Email,
 		keyType:      cfg.KeyType,

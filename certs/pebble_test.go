@@ -16,6 +16,7 @@ import (
 
 	"github.com/mholt/acmez/v3/acme"
 
+	"portway/certs/preflight"
 	"portway/internal/pebbletest"
 )
 
@@ -26,14 +27,21 @@ type front struct {
 	deadPort          int // where connections are closed at once
 
 	manager  atomic.Pointer[Manager]
-	answered atomic.Int32 // HTTP-01 requests that were answered
-	spoken   atomic.Int32 // TLS-ALPN-01 handshakes
+	aside    atomic.Pointer[preflight.Checker] // answers at both ports, if it is set
+	answered atomic.Int32                      // HTTP-01 requests that were answered
+	spoken   atomic.Int32                      // TLS-ALPN-01 handshakes
 }
 
 func newFront(t *testing.T) *front {
 	t.Helper()
 	f := new(front)
-	none := http.NotFoundHandler()
+	none := http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if c := f.aside.Load(); c != nil && r.URL.Path == preflight.Path {
+			c.Handler().ServeHTTP(w, r)
+			return
+		}
+		http.NotFound(w, r)
+	})
 	serve := func(handler http.Handler, conf *tls.Config) int {
 		l, err := net.Listen("tcp", "127.0.0.1:0")
 		if err != nil {

@@ -10,11 +10,9 @@ import (
 	"crypto/x509"
 	"encoding/hex"
 	"fmt"
-	"io"
 	"net"
 	"net/http"
 	"net/netip"
-	"strconv"
 	"strings"
 	"sync"
 	"time"
@@ -22,7 +20,7 @@ import (
 	"github.com/miekg/dns"
 )
 
-// Path is where Handler answers, over plain HTTP, whatever the host.
+// Path is where Handler answers, over plain HTTP and HTTPS, whatever the host.
 const Path = "/.well-known/portway/reach"
 
 // Checker looks at names. Its methods may be called from any goroutine.
@@ -75,6 +73,7 @@ type Target struct {
 	Directory string // of the CA
 	Roots     *x509.CertPool
 	Port      int  // where the CA would look for us by HTTP; 0: 80; negative: it would not
+	TLSPort   int  // the same by TLS; 0: 443
 	ByDNS     bool // the CA looks at the DNS only (DNS-01)
 }
 
@@ -83,6 +82,8 @@ type Result struct {
 	Fatal    string   // why it cannot work; empty: it may
 	Missing  bool     // that is for want of an address in the DNS, which may come at any moment
 	Warnings []string // what looks odd
+	HTTP     Reach    // whether HTTP-01 can arrive
+	TLS      Reach    // whether TLS-ALPN-01 can
 }
 
 func (r *Result) warn(format string, args ...any) {
@@ -125,54 +126,7 @@ func (c *Checker) checkAddresses(ctx context.Context, t Target, r *Result) {
 		r.Missing = true
 		return
 	}
-	if t.Port < 0 {
-		return
-	}
-	for _, address := range addresses {
-		c.reach(ctx, t, address, r)
-	}
-}
-
-// reach looks who answers at an address of the name.
-func (c *Checker) reach(ctx context.Context, t Target, address string, r *Result) {
-	port := t.Port
-	if port == 0 {
-		port = 80
-	}
-	token, status, err := c.Ask(ctx, t.Name, net.JoinHostPort(address, strconv.Itoa(port)))
-	if err != nil {
-		if !ourAddress(address) { // many routers lead nobody back in (hairpin NAT)
-			r.warn("%s points to %s, where port %d cannot be reached from here: that is so behind some routers, and wrong if it is so from the internet.", t.Name, address, port)
-			return
-		}
-		r.warn("%s points to %s, which is this machine, but nothing answers at port %d.", t.Name, address, port)
-		return
-	}
-	if token == "" {
-		r.warn("%s points to %s, where something else than Portway answers at port %d (%s): let it point to this machine, or let that port lead to Portway.",
-			t.Name, address, port, status)
-	}
-}
-
-// Ask asks at an address (host:port), by the name of a host, which Portway is there. token
-// is the same for all answers of one process, and empty if something else answers.
-func (c *Checker) Ask(ctx context.Context, host, at string) (token, status string, err error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+at+Path, nil)
-	if err != nil {
-		return "", "", err
-	}
-	req.Host = host
-	resp, err := c.http.Do(req)
-	if err != nil {
-		return "", "", err
-	}
-	defer func() { _ = resp.Body.Close() }()
-	said := make([]byte, len(c.token))
-	n, _ := io.ReadFull(resp.Body, said)
-	if got := string(said[:n]); strings.HasPrefix(got, "portway ") {
-		token = got
-	}
-	return token, resp.Status, nil
+	c.reach(ctx, t, addresses, r)
 }
 
 // Lookup gives the addresses that the DNS has for a name. exists is false if there is no such
@@ -193,19 +147,4 @@ func (c *Checker) Lookup(ctx context.Context, name string) (all []netip.Addr, ex
 		}
 	}
 	return all, true, nil
-}
-
-// ourAddress tells whether address is one of this machine's.
-func ourAddress(address string) bool {
-	ip := net.ParseIP(address)
-	ours, err := net.InterfaceAddrs()
-	if err != nil {
-		return false
-	}
-	for _, a := range ours {
-		if n, ok := a.(*net.IPNet); ok && n.IP.Equal(ip) {
-			return true
-		}
-	}
-	return false
 }

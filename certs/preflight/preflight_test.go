@@ -141,7 +141,7 @@ func TestCheck(t *testing.T) {
 		{Target{Name: "a.new.example.org", Port: ours}, "The CAA record of new.example.org forbids", ""},
 		{Target{Name: "a.none.example.org", Port: ours}, "forbids this CA to certify a.none.example.org. Add one that allows it: none.example.org. CAA 0 issue \"ca.example\"", ""},
 	} {
-		x.target.Directory, x.target.Roots = directory, roots
+		x.target.Directory, x.target.Roots, x.target.TLSPort = directory, roots, -1
 		r := c.Check(t.Context(), x.target)
 		warned := strings.Join(r.Warnings, " ")
 		if (x.fatal == "") != (r.Fatal == "") || !strings.Contains(r.Fatal, x.fatal) || (x.warn == "") != (warned == "") || !strings.Contains(warned, x.warn) {
@@ -156,7 +156,7 @@ func TestUnreachableAddress(t *testing.T) {
 	server := zone{"far.example.com. 60 IN A 127.0.0.9"}.serve(t) // no address of an interface, and nobody is there
 	directory, roots := fakeCA(t, 0)
 	c := New([]string{server})
-	r := c.Check(t.Context(), Target{Name: "far.example.com", Directory: directory, Roots: roots, Port: port(t, nil)})
+	r := c.Check(t.Context(), Target{Name: "far.example.com", Directory: directory, Roots: roots, Port: port(t, nil), TLSPort: -1})
 	if r.Fatal != "" || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "so behind some routers") {
 		t.Errorf("%+v", r)
 	}
@@ -183,7 +183,7 @@ func TestClock(t *testing.T) {
 	directory, roots := fakeCA(t, 3*time.Hour, "ca.example")
 	c := New([]string{server})
 	for range 2 { // the second time by what is remembered
-		r := c.Check(t.Context(), Target{Name: "good.example.com", Directory: directory, Roots: roots, Port: -1})
+		r := c.Check(t.Context(), Target{Name: "good.example.com", Directory: directory, Roots: roots, Port: -1, TLSPort: -1})
 		if r.Fatal != "" || len(r.Warnings) != 1 || !strings.Contains(r.Warnings[0], "behind the CA's") || !strings.Contains(r.Warnings[0], "The clock of this machine is 2h59m") && !strings.Contains(r.Warnings[0], "is 3h0m") {
 			t.Errorf("%+v", r)
 		}

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"net/http"
 	"net/netip"
 	"os"
 	"path/filepath"
@@ -102,7 +103,12 @@ func (r *runCmd) Run(inv *invocation, c *cli) error {
 		Logger:            logger,
 	}
 	if wanted.Preflight != nil {
-		serving.Plain[preflight.Path] = wanted.Preflight.Handler()
+		reached := wanted.Preflight.Handler()
+		serving.Plain[preflight.Path] = reached
+		if serving.Secure == nil {
+			serving.Secure = make(map[string]http.Handler)
+		}
+		serving.Secure[preflight.Path] = reached
 	}
 	watching, err := r.watch(inv, logger)
 	if err != nil {
@@ -339,6 +345,9 @@ func (r *runCmd) certs(l *proxy.Listeners, cas []certs.CA, solver certs.DNSSolve
 		cfg.Preflight, cfg.PreflightAll = preflight.New(r.DNSResolvers), r.Preflight == "on"
 		if cfg.HTTPPort < 0 {
 			cfg.ReachPort = -1
+		}
+		if cfg.TLSPort < 0 {
+			cfg.ReachTLSPort = -1
 		}
 	}
 	return cfg

@@ -297,9 +297,17 @@ func TestRootIsServed(t *testing.T) {
 // Portway knows itself by this answer when it looks whether a name leads here.
 func TestReachIsAnswered(t *testing.T) {
 	t.Parallel()
-	p := runProcess(t, "http://127.0.0.1:9")
+	secure, routes := freeport.Local(t), t.TempDir()
+	if err := os.WriteFile(filepath.Join(routes, "nas.yaml"), []byte("nas:\n  host: nas.lan\n  to: http://127.0.0.1:9\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	p := runProcess(t, "http://127.0.0.1:9", "--https="+secure, "--routes="+routes)
 	status, said, err := p.get(t.Context(), preflight.Path)
 	if err != nil || status != 200 || !strings.HasPrefix(said, "portway ") {
 		t.Errorf("%d %v %q", status, err, said)
+	}
+	token, _, err := preflight.New(nil).AskTLS(t.Context(), "nas.lan", secure)
+	if err != nil || token != said {
+		t.Errorf("over HTTPS: %q, %v, want %q", token, err, said)
 	}
 }
