@@ -61,6 +61,7 @@ var functions = template.FuncMap{
 	"or":        func(a, b string) string { return cmp.Or(a, b) },
 	"siteURL":   siteURL,
 	"reasons":   reasonsURL,
+	"rest":      func(text, subject string) string { return strings.TrimPrefix(text, subject+": ") },
 	"condition": condition,
 	"rejected":  func() mark { return mark{"bad", "rejected"} },
 }

@@ -40,6 +40,9 @@ func TestMain(m *testing.M) {
 		if started != nil {
 			started.end()
 		}
+		if built != "" {
+			_ = os.RemoveAll(built)
+		}
 	})
 }
 

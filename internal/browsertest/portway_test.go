@@ -19,13 +19,17 @@ import (
 	"portway/internal/freeport"
 )
 
+// built is the folder of what program built.
+var built string
+
 // program builds Portway once for all tests.
 var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "portway-browsertest")
+	dir, err := os.MkdirTemp("", "portway-browsertest") // TestMain removes it
 	if err != nil {
 		return "", err
 	}
 	path := filepath.Join(dir, "portway")
+	built = dir
 	if out, err := exec.Command("go", "build", "-o", path, "portway/cmd/portway").CombinedOutput(); err != nil {
 		return "", fmt.Errorf("build portway: %w: %s", err, out)
 	}
