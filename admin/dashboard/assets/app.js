@@ -131,10 +131,12 @@ function live(on) {
   document.getElementById("live").textContent = on ? "live" : "not live: waiting for Portway";
 }
 
-let soon;
+// A burst of changes is one refresh, and a storm of them a few in a second.
+let soon = false, last = 0;
 function changed() {
-  clearTimeout(soon);
-  soon = setTimeout(refresh, 50);
+  if (soon) return;
+  soon = true;
+  setTimeout(() => { soon = false; last = Date.now(); refresh(); }, Math.max(50, last + 400 - Date.now()));
 }
 
 function listen() {
