@@ -47,7 +47,9 @@ func (r *Ranges) Add(item string) error {
 
 // Contain tells whether a is in one of the ranges.
 func (r Ranges) Contain(a netip.Addr) bool {
-	a = a.Unmap().WithZone("")
+	if !a.Is4() {
+		a = a.Unmap().WithZone("")
+	}
 	for i := range r {
 		if r[i].Contains(a) {
 			return true

@@ -27,7 +27,7 @@ type client struct {
 // there is none of it. The other one of the two is then not believed, but made
 // anew: a proxy that writes only one of them would let its clients write the other.
 func (s *Server) identify(ex *exchange.Exchange) client {
-	peer := plainAddr(ex.Conn.Remote.Addr())
+	peer := ex.Conn.Peer()
 	ex.ClientIP = peer
 	c := client{secure: ex.Conn.TLS != nil}
 	if !ex.Trusted {
@@ -120,7 +120,7 @@ func (s *Server) trusted(addr netip.Addr) bool {
 // is removed.
 func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 	q := &ex.Request
-	peer := plainAddr(ex.Conn.Remote.Addr())
+	peer := ex.Conn.Peer()
 	if ex.Trusted {
 		q.Fields.DelFunc(ours)
 	} else {
@@ -161,11 +161,11 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 		ex.Memory = appendAddr(ex.Memory, peer)
 		chain = m.take()
 	}
-	q.Fields.Add(nameFor, chain)
+	q.Fields.AddNamed(nameFor, chain)
 	q.Fields.AddLine(protoLine)
-	q.Fields.Add(nameHost, host)
+	q.Fields.AddNamed(nameHost, host)
 	if port := forwardedPort(c, host); port != nil {
-		q.Fields.Add(namePort, port)
+		q.Fields.AddNamed(namePort, port)
 	} else if proto == "https" {
 		q.Fields.AddLine(line443)
 	} else {
@@ -174,15 +174,15 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 	switch {
 	case !ex.ClientIP.IsValid():
 	case ex.ClientIP == peer && len(c.chain) == 0:
-		q.Fields.Add(nameReal, chain)
+		q.Fields.AddNamed(nameReal, chain)
 	default:
 		ex.Memory = ex.ClientIP.AppendTo(ex.Memory)
-		q.Fields.Add(nameReal, m.take())
+		q.Fields.AddNamed(nameReal, m.take())
 	}
 
 	switch {
 	case known:
-		q.Fields.Add(nameForwarded, element)
+		q.Fields.AddNamed(nameForwarded, element)
 		return
 	case len(c.forwarded) > 0:
 		ex.Memory = append(append(ex.Memory, c.forwarded...), ", "...)
@@ -194,19 +194,19 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 		ex.Memory = appendElement(ex.Memory, peer, host, proto)
 	}
 	element = m.take()
-	q.Fields.Add(nameForwarded, element)
+	q.Fields.AddNamed(nameForwarded, element)
 	if direct {
 		ex.Conn.Told.Keep(host, chain, element)
 	}
 }
 
-// Names of fields, as bytes once and for all.
+// Names of fields, once and for all.
 var (
-	nameFor       = []byte("X-Forwarded-For")
-	nameHost      = []byte("X-Forwarded-Host")
-	namePort      = []byte("X-Forwarded-Port")
-	nameReal      = []byte("X-Real-IP")
-	nameForwarded = []byte("Forwarded")
+	nameFor       = exchange.NewName("X-Forwarded-For")
+	nameHost      = exchange.NewName("X-Forwarded-Host")
+	namePort      = exchange.NewName("X-Forwarded-Port")
+	nameReal      = exchange.NewName("X-Real-IP")
+	nameForwarded = exchange.NewName("Forwarded")
 
 	lineHTTP, lineHTTPS = exchange.NewLine("X-Forwarded-Proto", "http"), exchange.NewLine("X-Forwarded-Proto", "https")
 	line80, line443     = exchange.NewLine("X-Forwarded-Port", "80"), exchange.NewLine("X-Forwarded-Port", "443")

@@ -78,7 +78,8 @@ func (s *Server) checkTunnel(ex *exchange.Exchange) {
 // describe tells exchanges about their connection; state is nil without TLS.
 func describe(c net.Conn, state *tls.ConnectionState, protocol exchange.Protocol) *exchange.Conn {
 	remote, local := ends(c)
-	return &exchange.Conn{Remote: remote, Local: local, TLS: state, Protocol: protocol, Told: new(exchange.Told)}
+	info := exchange.Conn{Remote: remote, Local: local, TLS: state, Protocol: protocol, Told: new(exchange.Told)}
+	return info.Describe()
 }
 
 // addrPort is a as a number; the zero value if it is not of TCP or UDP.

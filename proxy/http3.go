@@ -83,10 +83,10 @@ func (s *Server) newHTTP3() *http3Front {
 		IdleTimeout:    s.limits.keepAlive,
 		ConnContext: func(ctx context.Context, c *quic.Conn) context.Context {
 			state := c.ConnectionState().TLS
-			return exchange.WithConn(ctx, &exchange.Conn{
+			return exchange.WithConn(ctx, (&exchange.Conn{
 				Remote: addrPort(c.RemoteAddr()), Local: addrPort(c.LocalAddr()), TLS: &state, Protocol: exchange.HTTP3,
 				ClientAsked: s.handshakes().of(state.ServerName).asks,
-			})
+			}).Describe())
 		},
 	}
 	return f

@@ -289,7 +289,7 @@ func (s *Server) serveTLS(c net.Conn, fronts map[string]front, altSvc *exchange.
 // serve is where every exchange begins.
 func (s *Server) serve(ex *exchange.Exchange) {
 	ex.OnDone(s)
-	ex.Trusted = s.trusted(plainAddr(ex.Conn.Remote.Addr()))
+	ex.Trusted = s.trusted(ex.Conn.Peer())
 	if s.cfg.Observer != nil {
 		s.cfg.Observer.Begin(ex)
 	}

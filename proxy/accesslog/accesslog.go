@@ -10,7 +10,6 @@ import (
 	"math"
 	"math/rand/v2"
 	"strings"
-	"sync"
 	"time"
 
 	"portway/internal/redact"
@@ -42,7 +41,7 @@ type Config struct {
 // Log is an access log. Run writes it.
 type Log struct {
 	sink   *sink
-	format func(b []byte, l *line) []byte
+	format func(b []byte, e observe.Event) []byte
 	every  uint64 // a request is written if a random number is at most this
 }
 
@@ -107,24 +106,14 @@ func (l *Log) Begin(*exchange.Exchange) {}
 // End writes the line.
 func (l *Log) End(e observe.Event) {
 	ex := e.Exchange
-	if ex.Response.Status < 500 && uint64(rand.Uint32()) > l.every {
+	if l.every < math.MaxUint32 && ex.Response.Status < 500 && uint64(rand.Uint32()) > l.every {
 		return
 	}
 	at := len(ex.Memory)
-	one := lines.Get().(*line)
-	one.Event = e
-	ex.Memory = append(l.format(ex.Memory, one), '\n')
-	one.Event = observe.Event{}
-	lines.Put(one)
-	l.sink.write(ex.Memory[at:])
+	ex.Memory = append(l.format(ex.Memory, e), '\n')
+	l.sink.write(ex.Memory[at:], ex.Place())
 	ex.Memory = ex.Memory[:at]
 }
-
-// line is a request to be written.
-type line struct{ observe.Event }
-
-// lines recycles them: what functions in variables are given is on the heap.
-var lines = sync.Pool{New: func() any { return new(line) }}
 
 // Format is how lines look.
 type Format string

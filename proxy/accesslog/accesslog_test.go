@@ -334,7 +334,7 @@ func FuzzJSON(f *testing.F) {
 		q := &e.Exchange.Request
 		q.Path, q.Query = []byte(path), []byte(query)
 		q.Fields.SetString("user-agent", agent)
-		b := format(nil, &line{e})
+		b := format(nil, e)
 		if !json.Valid(b) || strings.ContainsAny(string(b), "\n\r") {
 			t.Errorf("not a line of JSON: %q", b)
 		}

@@ -7,85 +7,89 @@ import (
 
 	"portway/internal/redact"
 	"portway/proxy/exchange"
+	"portway/proxy/observe"
 )
 
-// column is one field of a line. It appends the value as it is, and says what it is.
+// column is one field of a line. It appends the value as it is, and tells whether there
+// is one; if not, the field is left out.
 type column struct {
 	name  string
-	value func(b []byte, l *line) ([]byte, kind)
+	kind  kind
+	value func(b []byte, e observe.Event) (with []byte, there bool)
 }
 
 // kind is how a value is to be written.
 type kind int
 
 const (
-	text   kind = iota // to be quoted
+	text   kind = iota // to be quoted, and escaped where needed
+	plain              // to be quoted; there is nothing to be escaped in it
 	number             // as it is
-	none               // there is none: the field is left out
 )
 
 // columns are all that can be chosen by name, in the order of the docs.
 func columns(h redact.Names) []column {
+	started := &seconds{layout: "2006-01-02T15:04:05"}
 	return []column{
-		{"time", func(b []byte, l *line) ([]byte, kind) {
-			return l.Exchange.Start.UTC().AppendFormat(b, time.RFC3339Nano), text
+		{"time", plain, func(b []byte, e observe.Event) ([]byte, bool) {
+			start := e.Exchange.Start.UTC()
+			return append(appendFraction(started.append(b, start), start.Nanosecond()), 'Z'), true
 		}},
-		{"request_id", func(b []byte, l *line) ([]byte, kind) { return l.Exchange.AppendRequestID(b), text }},
-		{"client", func(b []byte, l *line) ([]byte, kind) {
-			if !l.Exchange.ClientIP.IsValid() {
-				return b, none
+		{"request_id", plain, func(b []byte, e observe.Event) ([]byte, bool) { return e.Exchange.AppendRequestID(b), true }},
+		{"client", plain, func(b []byte, e observe.Event) ([]byte, bool) {
+			return e.Exchange.AppendClientIP(b), e.Exchange.ClientIP.IsValid()
+		}},
+		{"method", text, func(b []byte, e observe.Event) ([]byte, bool) { return append(b, e.Exchange.Request.Method...), true }},
+		{"host", text, func(b []byte, e observe.Event) ([]byte, bool) {
+			return append(b, e.Exchange.Request.Authority...), true
+		}},
+		{"path", text, func(b []byte, e observe.Event) ([]byte, bool) { return append(b, e.Exchange.Request.Path...), true }},
+		{"query", text, func(b []byte, e observe.Event) ([]byte, bool) {
+			if !e.Exchange.Request.HasQuery {
+				return b, false
 			}
-			return l.Exchange.ClientIP.AppendTo(b), text
+			return h.AppendQuery(b, e.Exchange.Request.Query), true
 		}},
-		{"method", func(b []byte, l *line) ([]byte, kind) { return append(b, l.Exchange.Request.Method...), text }},
-		{"host", func(b []byte, l *line) ([]byte, kind) { return append(b, l.Exchange.Request.Authority...), text }},
-		{"path", func(b []byte, l *line) ([]byte, kind) { return append(b, l.Exchange.Request.Path...), text }},
-		{"query", func(b []byte, l *line) ([]byte, kind) {
-			if !l.Exchange.Request.HasQuery {
-				return b, none
+		{"protocol", plain, func(b []byte, e observe.Event) ([]byte, bool) { return append(b, protocol(e.Exchange)...), true }},
+		{"status", number, func(b []byte, e observe.Event) ([]byte, bool) {
+			return strconv.AppendInt(b, int64(e.Exchange.Response.Status), 10), true
+		}},
+		{"sent", number, func(b []byte, e observe.Event) ([]byte, bool) { return strconv.AppendInt(b, e.Sent, 10), true }},
+		{"duration_ms", number, func(b []byte, e observe.Event) ([]byte, bool) { return appendMillis(b, e.Duration), true }},
+		{"route", text, func(b []byte, e observe.Event) ([]byte, bool) { return optional(b, e.Exchange.RouteName) }},
+		{"upstream", text, func(b []byte, e observe.Event) ([]byte, bool) { return optional(b, e.Exchange.Upstream) }},
+		{"upstream_ms", number, func(b []byte, e observe.Event) ([]byte, bool) {
+			if e.Exchange.Upstream == "" {
+				return b, false
 			}
-			return h.AppendQuery(b, l.Exchange.Request.Query), text
+			return appendMillis(b, e.Exchange.UpstreamTime), true
 		}},
-		{"protocol", func(b []byte, l *line) ([]byte, kind) { return append(b, l.protocol()...), text }},
-		{"status", func(b []byte, l *line) ([]byte, kind) {
-			return strconv.AppendInt(b, int64(l.Exchange.Response.Status), 10), number
+		{"cache", text, func(b []byte, e observe.Event) ([]byte, bool) {
+			return optional(b, e.Exchange.Response.Fields.Get("cache-status"))
 		}},
-		{"sent", func(b []byte, l *line) ([]byte, kind) { return strconv.AppendInt(b, l.Sent, 10), number }},
-		{"duration_ms", func(b []byte, l *line) ([]byte, kind) { return appendMillis(b, l.Duration), number }},
-		{"route", func(b []byte, l *line) ([]byte, kind) { return optional(b, l.Exchange.RouteName) }},
-		{"upstream", func(b []byte, l *line) ([]byte, kind) { return optional(b, l.Exchange.Upstream) }},
-		{"upstream_ms", func(b []byte, l *line) ([]byte, kind) {
-			if l.Exchange.Upstream == "" {
-				return b, none
+		{"user_agent", text, func(b []byte, e observe.Event) ([]byte, bool) {
+			return optional(b, e.Exchange.Request.Fields.Get("user-agent"))
+		}},
+		{"referer", text, func(b []byte, e observe.Event) ([]byte, bool) {
+			if referer := e.Exchange.Request.Fields.Get("referer"); len(referer) > 0 {
+				return h.AppendURL(b, referer), true
 			}
-			return appendMillis(b, l.Exchange.UpstreamTime), number
+			return b, false
 		}},
-		{"cache", func(b []byte, l *line) ([]byte, kind) {
-			return optional(b, l.Exchange.Response.Fields.Get("cache-status"))
+		{"traceparent", text, func(b []byte, e observe.Event) ([]byte, bool) {
+			return optional(b, e.Exchange.Request.Fields.Get("traceparent"))
 		}},
-		{"user_agent", func(b []byte, l *line) ([]byte, kind) {
-			return optional(b, l.Exchange.Request.Fields.Get("user-agent"))
-		}},
-		{"referer", func(b []byte, l *line) ([]byte, kind) {
-			if referer := l.Exchange.Request.Fields.Get("referer"); len(referer) > 0 {
-				return h.AppendURL(b, referer), text
+		{"tls", plain, func(b []byte, e observe.Event) ([]byte, bool) {
+			if e.Exchange.Conn == nil || e.Exchange.Conn.TLS == nil {
+				return b, false
 			}
-			return b, none
+			return append(b, tlsVersion(e.Exchange.Conn.TLS.Version)...), true
 		}},
-		{"traceparent", func(b []byte, l *line) ([]byte, kind) {
-			return optional(b, l.Exchange.Request.Fields.Get("traceparent"))
-		}},
-		{"tls", func(b []byte, l *line) ([]byte, kind) {
-			if l.Exchange.Conn == nil || l.Exchange.Conn.TLS == nil {
-				return b, none
+		{"error", text, func(b []byte, e observe.Event) ([]byte, bool) {
+			if e.Err == nil {
+				return b, false
 			}
-			return append(b, tlsVersion(l.Exchange.Conn.TLS.Version)...), text
-		}},
-		{"error", func(b []byte, l *line) ([]byte, kind) {
-			if l.Err == nil {
-				return b, none
-			}
-			return append(b, l.Err.Error()...), text
+			return append(b, e.Err.Error()...), true
 		}},
 	}
 }
@@ -119,32 +123,29 @@ func columnNamed(name string, h redact.Names) (column, bool) {
 // headerColumn is a field of requests.
 func headerColumn(field string, h redact.Names) column {
 	name := strings.ToLower(field)
-	return column{header + field, func(b []byte, l *line) ([]byte, kind) {
-		value := l.Exchange.Request.Fields.Get(name)
+	return column{header + field, text, func(b []byte, e observe.Event) ([]byte, bool) {
+		value := e.Exchange.Request.Fields.Get(name)
 		switch {
 		case value == nil:
-			return b, none
+			return b, false
 		case h.Secret([]byte(name)):
-			return append(b, redact.Value...), text
+			return append(b, redact.Value...), true
 		case name == "referer":
-			return h.AppendURL(b, value), text
+			return h.AppendURL(b, value), true
 		}
-		return append(b, value...), text
+		return append(b, value...), true
 	}}
 }
 
-func optional[T string | []byte](b []byte, value T) ([]byte, kind) {
-	if len(value) == 0 {
-		return b, none
-	}
-	return append(b, value...), text
+func optional[T string | []byte](b []byte, value T) ([]byte, bool) {
+	return append(b, value...), len(value) > 0
 }
 
-func (l *line) protocol() string {
-	if l.Exchange.Conn == nil {
+func protocol(ex *exchange.Exchange) string {
+	if ex.Conn == nil {
 		return exchange.Protocol(0).String()
 	}
-	return l.Exchange.Conn.Protocol.String()
+	return ex.Conn.Protocol.String()
 }
 
 // appendMillis appends milliseconds with three digits behind the point.

@@ -2,84 +2,107 @@ package accesslog
 
 import (
 	"crypto/tls"
+	"encoding/binary"
 	"strconv"
 	"unicode/utf8"
 
 	"portway/internal/redact"
+	"portway/proxy/observe"
 )
 
 // structured makes JSON or logfmt lines of columns.
-func structured(all []column, json bool) func(b []byte, l *line) []byte {
-	separator := byte(' ')
-	if json {
-		separator = ','
-	}
-	return func(b []byte, l *line) []byte {
-		if json {
-			b = append(b, '{')
+func structured(all []column, json bool) func(b []byte, e observe.Event) []byte {
+	// What stands before each value, with what parts it from the value before.
+	before := make([]string, len(all))
+	for i, c := range all {
+		switch {
+		case !json:
+			before[i] = " " + c.name + "="
+		case c.kind == number:
+			before[i] = `,"` + c.name + `":`
+		default:
+			before[i] = `,"` + c.name + `":"`
 		}
-		first := true
+	}
+	return func(b []byte, e observe.Event) []byte {
+		begin := len(b)
 		for i := range all {
 			c := &all[i]
-			begin := len(b)
-			if !first {
-				b = append(b, separator)
+			name := before[i]
+			if !json && len(b) == begin {
+				name = name[1:]
 			}
-			if json {
-				b = append(append(append(b, '"'), c.name...), `":`...)
-			} else {
-				b = append(append(b, c.name...), '=')
-			}
+			last := len(b)
+			b = append(b, name...)
 			at := len(b)
-			var k kind
-			b, k = c.value(b, l)
-			switch k {
-			case none:
-				b = b[:begin]
-				continue
-			case text:
-				b = quoteFrom(b, at, !json)
+			var there bool
+			switch b, there = c.value(b, e); {
+			case !there:
+				b = b[:last]
+			case c.kind == number:
+			case !json:
+				b = quoteFrom(b, at)
+			case c.kind == text && needsEscape(b[at:]):
+				b = appendJSON(b[:at-1], string(b[at:]))
+			default:
+				b = append(b, '"')
 			}
-			first = false
 		}
-		if json {
-			b = append(b, '}')
+		if !json {
+			return b
 		}
-		return b
+		if len(b) == begin {
+			return append(b, "{}"...)
+		}
+		b[begin] = '{' // instead of the comma
+		return append(b, '}')
 	}
 }
 
-// quoteFrom puts what begins at at into quotes, as a string of JSON. With bare, it does
-// so only where needed.
-func quoteFrom(b []byte, at int, bare bool) []byte {
-	plain := true
+// quoteFrom puts what begins at at into quotes where logfmt needs them, as a string of JSON.
+func quoteFrom(b []byte, at int) []byte {
+	quote := len(b) == at
 	for _, c := range b[at:] {
-		if c <= ' ' || c == '"' || c == '\\' || c == '=' || c >= utf8.RuneSelf || c == 0x7f {
-			plain = false
+		if c <= ' ' || c == '"' || c == '\\' || c == '=' || c >= 0x7f {
+			quote = true
 			break
 		}
 	}
-	if plain && bare && len(b) > at {
+	if !quote {
 		return b
 	}
-	simple := plain || !needsEscape(b[at:])
-	if simple {
-		b = append(b, 0, 0)
-		copy(b[at+1:], b[at:len(b)-2])
-		b[at], b[len(b)-1] = '"', '"'
-		return b
-	}
-	value := string(b[at:])
-	return appendJSON(b[:at], value)
+	return appendJSON(b[:at], string(b[at:]))
 }
 
+// needsEscape tells whether value is more than printable ASCII without quotes and backslashes.
 func needsEscape(value []byte) bool {
-	for _, c := range value {
-		if c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+	n := len(value)
+	if n < 8 {
+		for _, c := range value {
+			if c < ' ' || c == '"' || c == '\\' || c >= 0x7f {
+				return true
+			}
+		}
+		return false
+	}
+	// Eight bytes at once; the last eight may overlap those before.
+	for i := 0; i < n-8; i += 8 {
+		if odd8(binary.LittleEndian.Uint64(value[i:])) {
 			return true
 		}
 	}
-	return false
+	return odd8(binary.LittleEndian.Uint64(value[n-8:]))
+}
+
+// odd8 is needsEscape for eight bytes.
+func odd8(x uint64) bool {
+	const (
+		low  = 0x0101010101010101
+		high = 0x80 * low
+	)
+	quote, slash, del := x^'"'*low, x^'\\'*low, x^0x7f*low
+	// The high bit of a byte tells: it was below ' ', or was one of the three, or was set.
+	return ((x-' '*low)&^x|(quote-low)&^quote|(slash-low)&^slash|(del-low)&^del|x)&high != 0
 }
 
 // appendJSON appends value as a string of JSON. Bytes that are not UTF-8 become U+FFFD.
@@ -107,17 +130,18 @@ func appendJSON(b []byte, value string) []byte {
 
 // classic makes lines in the Common Log Format, or with Referer and User-Agent in the
 // combined one, as NCSA's and Apache's servers wrote them.
-func classic(combined bool, h redact.Names) func(b []byte, l *line) []byte {
-	return func(b []byte, l *line) []byte {
-		ex := l.Exchange
+func classic(combined bool, h redact.Names) func(b []byte, e observe.Event) []byte {
+	started := &seconds{layout: "02/Jan/2006:15:04:05 -0700"}
+	return func(b []byte, e observe.Event) []byte {
+		ex := e.Exchange
 		q := &ex.Request
 		if ex.ClientIP.IsValid() {
-			b = ex.ClientIP.AppendTo(b)
+			b = ex.AppendClientIP(b)
 		} else {
 			b = append(b, '-')
 		}
 		b = append(b, " - - ["...)
-		b = ex.Start.AppendFormat(b, "02/Jan/2006:15:04:05 -0700")
+		b = started.append(b, ex.Start)
 		b = append(b, `] "`...)
 		b = appendQuoted(b, q.Method)
 		b = appendQuoted(append(b, ' '), q.Path)
@@ -127,13 +151,13 @@ func classic(combined bool, h redact.Names) func(b []byte, l *line) []byte {
 			query := string(b[at:])
 			b = appendQuoted(b[:at], []byte(query))
 		}
-		b = append(append(b, ' '), l.protocol()...)
+		b = append(append(b, ' '), protocol(ex)...)
 		b = strconv.AppendInt(append(b, `" `...), int64(ex.Response.Status), 10)
 		b = append(b, ' ')
-		if l.Sent == 0 {
+		if e.Sent == 0 {
 			b = append(b, '-')
 		} else {
-			b = strconv.AppendInt(b, l.Sent, 10)
+			b = strconv.AppendInt(b, e.Sent, 10)
 		}
 		if !combined {
 			return b

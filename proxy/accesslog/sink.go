@@ -16,8 +16,12 @@ import (
 
 const (
 	flushAfter = time.Second // how long a line may wait for others
-	flushAt    = 64 << 10    // or until so many bytes are there
-	maxWaiting = 4 << 20     // bytes that wait for a slow sink
+	// Or until so many bytes are there. Each write is longer than the runtime's monitor thread
+	// lets a system call hold a processor; with 64 KiB, it hardly slept at some
+	// 20,000 requests per second, which cost as much as to make the lines.
+	flushAt    = 512 << 10
+	maxWaiting = 4 << 20   // bytes that wait for a slow sink
+	busyAt     = 256 << 10 // bytes in flushAfter, from which on lines come by way of batches
 	lastWrites = 2 * time.Second
 )
 
@@ -30,8 +34,10 @@ type sink struct {
 
 	mu      sync.Mutex
 	waiting []byte
-	writing int           // lines that are being written
+	writing []byte        // what is being written
 	full    chan struct{} // there is enough to be written
+	busy    atomic.Bool   // lines come by way of batches
+	batches batches
 	reopen  chan struct{}
 	dropped atomic.Uint64
 
@@ -72,21 +78,32 @@ func (s *sink) open() error {
 	return nil
 }
 
-// write takes a line, or drops it. It does not wait for the file.
-func (s *sink) write(line []byte) {
-	s.mu.Lock()
-	if len(s.waiting)+len(line) > maxWaiting {
-		s.mu.Unlock()
-		s.dropped.Add(1)
+// write takes a line, or drops it. It does not wait for the file. Lines with the same
+// place come in order; others may be exchanged within a second, where many come.
+func (s *sink) write(line []byte, place uintptr) {
+	if s.busy.Load() {
+		s.batches.at(place).add(line, s)
 		return
 	}
-	s.waiting = append(s.waiting, line...)
-	enough := len(s.waiting) >= flushAt
+	s.take(line)
+}
+
+// take takes lines, or drops them.
+func (s *sink) take(lines []byte) {
+	s.mu.Lock()
+	before := len(s.waiting)
+	if before+len(lines) > maxWaiting {
+		s.mu.Unlock()
+		s.dropped.Add(uint64(countLines(lines)))
+		return
+	}
+	s.waiting = append(s.waiting, lines...)
+	enough := before < flushAt && len(s.waiting) >= flushAt
 	s.mu.Unlock()
 	if enough {
 		select {
 		case s.full <- struct{}{}:
-		default:
+		default: // it is told already
 		}
 	}
 }
@@ -101,45 +118,53 @@ func (s *sink) askReopen() {
 func (s *sink) run(ctx context.Context) {
 	tick := time.NewTicker(flushAfter)
 	defer tick.Stop()
+	written := 0 // since the last tick
 	for ctx.Err() == nil {
 		select {
 		case <-s.full:
 		case <-tick.C:
+			written += s.flush()
+			s.busy.Store(written > busyAt)
+			written = 0
 		case <-s.reopen:
 			s.flush()
 			s.renew()
 		case <-ctx.Done():
 		}
-		s.flush()
+		written += s.flush()
 	}
+	s.busy.Store(false)
 	s.flush()
 	if s.file != nil {
 		_ = s.file.Close() // all was written, or told
 	}
 }
 
-// flush writes what waits.
-func (s *sink) flush() {
+// flush writes what waits, and tells how much it was.
+func (s *sink) flush() int {
+	s.batches.empty(s)
 	s.mu.Lock()
 	lines := s.waiting
 	s.waiting, s.spare = s.spare[:0], nil
-	s.writing = countLines(lines)
+	s.writing = lines
 	s.mu.Unlock()
 	if len(lines) > 0 {
 		s.put(lines)
 	}
 	s.mu.Lock()
-	s.writing = 0
+	s.writing = nil
 	s.mu.Unlock()
-	if cap(lines) <= 4*flushAt { // what a burst took goes back
+	if c := cap(lines); c <= 2*flushAt && len(lines) > c/8 { // what a burst took goes back
 		s.spare = lines[:0]
 	}
+	return len(lines)
 }
 
 // giveUp counts what will not be written.
 func (s *sink) giveUp() {
+	s.batches.empty(s)
 	s.mu.Lock()
-	lost := countLines(s.waiting) + s.writing
+	lost := countLines(s.waiting) + countLines(s.writing)
 	s.mu.Unlock()
 	s.dropped.Add(uint64(lost))
 	s.log.Warn("the access log takes nothing any more; its last lines are dropped", "path", s.path, "lines", lost, "fix", "see whether somebody reads it")

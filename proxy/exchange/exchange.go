@@ -14,16 +14,15 @@ package exchange
 
 import (
 	"context"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
 	"net"
 	"net/netip"
 	"runtime/debug"
 	"sync"
 	"time"
+	"unsafe"
 )
 
 // Handler answers an exchange by filling ex.Response. It returns as soon as the
@@ -132,49 +131,6 @@ func (p *Response) Clear() {
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
 }
 
-// Conn is what is known of the client's connection, the same for all its
-// exchanges.
-type Conn struct {
-	Remote   netip.AddrPort       // the peer: the client, or a proxy in front of us
-	Local    netip.AddrPort       // our address that it came to
-	TLS      *tls.ConnectionState // nil for plain HTTP
-	Protocol Protocol
-	// ClientAsked says that the client was asked for a certificate in the handshake.
-	ClientAsked bool
-	// AltSvc is what answers tell about other ways to the sites of this connection
-	// (RFC 7838); nil: nothing.
-	AltSvc *Line
-	// Told is what origins were told about the client with the first request, most
-	// often the same with all; nil where connections do not last.
-	Told *Told
-}
-
-// Protocol is the HTTP version spoken by the client.
-type Protocol uint8
-
-// The protocols of clients.
-const (
-	HTTP10 Protocol = iota + 1
-	HTTP11
-	HTTP2
-	HTTP3
-)
-
-// String gives the protocol as logs write it, e.g. "HTTP/1.1".
-func (p Protocol) String() string {
-	switch p {
-	case HTTP10:
-		return "HTTP/1.0"
-	case HTTP11:
-		return "HTTP/1.1"
-	case HTTP2:
-		return "HTTP/2.0"
-	case HTTP3:
-		return "HTTP/3.0"
-	}
-	return "HTTP/?"
-}
-
 // Front is what a Handler may ask of the protocol server during an exchange.
 type Front interface {
 	// Inform sends an interim (1xx) response other than 100 and 101 at once. A front
@@ -255,31 +211,6 @@ type DoneFunc interface {
 // connection. Abort must not wait for anything, nor call SetAborter.
 type Aborter interface {
 	Abort(cause error)
-}
-
-// RequestID returns the request's ID, made at the first call: 16 hex digits, not all of
-// them 0. It tells requests apart and is no secret.
-func (ex *Exchange) RequestID() string {
-	ex.makeID()
-	return string(ex.id[:])
-}
-
-// AppendRequestID appends RequestID to b, without an allocation of its own.
-func (ex *Exchange) AppendRequestID(b []byte) []byte {
-	ex.makeID()
-	return append(b, ex.id[:]...)
-}
-
-func (ex *Exchange) makeID() {
-	if ex.hasID {
-		return
-	}
-	x := max(rand.Uint64(), 1) // no system call, unlike crypto/rand
-	for i := range ex.id {
-		ex.id[i] = "0123456789abcdef"[x>>60]
-		x <<= 4
-	}
-	ex.hasID = true
 }
 
 // OnDone has d called once when the exchange is over, last registered first.
@@ -418,6 +349,11 @@ func Put(ex *Exchange) {
 	ex.reset()
 	pool.Put(ex)
 }
+
+// Place tells exchanges apart, for whoever counts or collects something in several places:
+// those that one processor has served of late mostly come back to it, so that it
+// shares such a place with no other. It says nothing else.
+func (ex *Exchange) Place() uintptr { return uintptr(unsafe.Pointer(ex)) / unsafe.Sizeof(*ex) }
 
 // maxKept bounds the buffers that stay with a recycled Exchange.
 const maxKept = 64 << 10

@@ -9,12 +9,26 @@ import (
 type Field struct {
 	Name  []byte
 	Value []byte // without surrounding white space
-	line  *Line
+	line  *Line  // what is known of it; nil: nothing
 }
 
 // Line is what the field was added as by AddLine; nil if it was not, or is none that
 // can be written without a look at it.
-func (f *Field) Line() *Line { return f.line }
+func (f *Field) Line() *Line {
+	if f.line == nil || f.line.text == nil {
+		return nil
+	}
+	return f.line
+}
+
+// Start is "Name: " where the name is known to be well-formed, and that of an end-to-end
+// field, so that only the value is to be looked at; else nil. It must not be written to.
+func (f *Field) Start() []byte {
+	if f.line == nil {
+		return nil
+	}
+	return f.line.start
+}
 
 // Fields is a list of field lines in the order they came, with repetition. The
 // zero value is empty and ready. Names given to its methods are lower case;
@@ -33,7 +47,7 @@ func nameBit[T string | []byte](name T) uint64 {
 	if n == 0 {
 		return 1
 	}
-	return 1 << ((2*n + 22*uint(name[0]|0x20) + 13*uint(name[n-1]|0x20)) & 63)
+	return 1 << ((3*n + 16*uint(name[0]|0x20) + 9*uint(name[n-1]|0x20)) & 63)
 }
 
 // MayHave tells whether a line with that name may be there: false is certain.
@@ -148,6 +162,7 @@ func (f *Fields) Del(name string) {
 	}
 }
 
+// delFrom removes lines with that name from place from on.
 func (f *Fields) delFrom(from int, name string) {
 	for {
 		if from = f.index(name, from); from < 0 {
@@ -189,8 +204,12 @@ func (f *Fields) index(name string, from int) int {
 	if !f.MayHave(name) {
 		return -1
 	}
+	if name == "" {
+		return -1
+	}
 	for i := from; i < len(f.list); i++ {
-		if EqualFold(f.list[i].Name, name) {
+		// Most lines are ruled out by a glance.
+		if n := f.list[i].Name; len(n) == len(name) && n[0]|0x20 == name[0]|0x20 && equalFold(n, name) {
 			return i
 		}
 	}

@@ -10,6 +10,7 @@ type Line struct {
 	lower       string // the name
 	bit         uint64 // of the name: see nameBit
 	text        []byte // "Name: value\r\n"; nil: to be treated like any field
+	start       []byte // "Name: "; nil: the name is to be looked at
 	hash        uint32
 }
 
@@ -21,6 +22,7 @@ func NewLine(name, value string) *Line {
 		return l
 	}
 	l.text = []byte(name + ": " + value + "\r\n")
+	l.start = l.text[:len(name)+len(": ")]
 	l.hash = 2166136261 // FNV-1a
 	for _, c := range l.text {
 		l.hash = (l.hash ^ uint32(c)) * 16777619
@@ -64,6 +66,66 @@ func (f *Fields) AddDefault(l *Line) {
 		f.AddLine(l)
 	}
 }
+
+// Lines are lines that are added together.
+type Lines struct {
+	lines  []*Line
+	fields []Field
+	bits   uint64
+}
+
+// NewLines makes one of lines with different names.
+func NewLines(lines ...*Line) *Lines {
+	g := &Lines{lines: lines}
+	var f Fields
+	for _, l := range lines {
+		f.AddLine(l)
+	}
+	g.fields, g.bits = f.list, f.names
+	return g
+}
+
+// AddLines appends all of g.
+func (f *Fields) AddLines(g *Lines) {
+	f.names |= g.bits
+	f.list = append(f.list, g.fields...)
+}
+
+// AddDefaults appends those of g that there is no line with the name of.
+func (f *Fields) AddDefaults(g *Lines) {
+	if f.names&g.bits == 0 {
+		f.AddLines(g)
+		return
+	}
+	for _, l := range g.lines {
+		f.AddDefault(l)
+	}
+}
+
+// Name is the name of a field that is added, looked for or removed in message after
+// message. What is the same each time is done once. It is never changed.
+type Name struct{ line Line }
+
+// NewName makes one of a name as it is written.
+func NewName(name string) *Name {
+	n := &Name{Line{name: []byte(name), lower: strings.ToLower(name), bit: nameBit(name)}}
+	if wellFormed(name, "") {
+		n.line.start = []byte(name + ": ")
+	}
+	return n
+}
+
+// Lower is the name in lower case.
+func (n *Name) Lower() string { return n.line.lower }
+
+// AddNamed appends a line. The value is not copied.
+func (f *Fields) AddNamed(n *Name, value []byte) {
+	f.names |= n.line.bit
+	f.list = append(f.list, Field{Name: n.line.name, Value: value, line: &n.line})
+}
+
+// MayHaveNamed is MayHave.
+func (f *Fields) MayHaveNamed(n *Name) bool { return f.names&n.line.bit != 0 }
 
 // wellFormed tells whether every protocol has the field as an end-to-end field of
 // requests and of responses (RFC 9110 section 5).

@@ -43,13 +43,13 @@ func (m *Metrics) Describe(ch chan<- *prometheus.Desc) {
 
 // Collect gives all samples.
 func (m *Metrics) Collect(ch chan<- prometheus.Metric) {
-	routes := *m.routes.Load()
+	routes := m.routes.Load().all
 	m.unrouted.collect(ch, "")
 	for _, name := range slices.Sorted(maps.Keys(routes)) {
 		routes[name].collect(ch, name)
 	}
 	for p := exchange.HTTP10; p <= exchange.HTTP3; p++ {
-		ch <- prometheus.MustNewConstMetric(descInFlight, prometheus.GaugeValue, float64(m.inFlight[p].Load()), p.String())
+		ch <- prometheus.MustNewConstMetric(descInFlight, prometheus.GaugeValue, float64(m.inFlight.of(p)), p.String())
 	}
 	h := &m.handshakes
 	for version, name := range []string{"1.2", "1.3"} {
@@ -72,8 +72,8 @@ func (s *routeStats) collect(ch chan<- prometheus.Metric, route string) {
 	if all == nil {
 		return
 	}
-	for _, name := range slices.Sorted(maps.Keys(*all)) {
-		u := (*all)[name]
+	for _, name := range slices.Sorted(maps.Keys(all.all)) {
+		u := all.all[name]
 		for class := 1; class < len(u.classes); class++ {
 			if n := u.classes[class].Load(); n > 0 {
 				count(ch, descUpstreamRequests, n, route, name, strconv.Itoa(class)+"xx")

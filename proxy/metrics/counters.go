@@ -60,8 +60,8 @@ func (r *requests) each(f func(method string, status int, n uint64)) {
 // histogram counts durations in buckets whose bounds are powers of two of a millisecond,
 // from 1/2 to 32,768: finding the bucket is one instruction.
 type histogram struct {
+	sum     atomic.Int64                        // nanoseconds; beside the buckets of what is quick
 	buckets [histogramBuckets + 1]atomic.Uint64 // the last one for all that is longer
-	sum     atomic.Int64                        // nanoseconds
 }
 
 const (

@@ -21,10 +21,10 @@ import (
 
 // Metrics counts. Make one with New.
 type Metrics struct {
-	routes     atomic.Pointer[map[string]*routeStats] // by name; replaced, not changed
-	changing   sync.Mutex                             // held while routes is replaced
-	unrouted   routeStats                             // of requests that no route fits
-	inFlight   [exchange.HTTP3 + 1]atomic.Int64       // by exchange.Protocol
+	routes     atomic.Pointer[index[routeStats]] // by name; replaced, not changed
+	changing   sync.Mutex                        // held while routes is replaced
+	unrouted   routeStats                        // of requests that no route fits
+	inFlight   inFlight
 	handshakes handshakes
 }
 
@@ -37,7 +37,7 @@ var (
 // New makes a Metrics that has counted nothing.
 func New() *Metrics {
 	m := &Metrics{}
-	m.routes.Store(&map[string]*routeStats{})
+	m.routes.Store(newIndex(map[string]*routeStats{}))
 	return m
 }
 
@@ -46,7 +46,7 @@ func New() *Metrics {
 func (m *Metrics) SetRoutes(routes map[string][]string) {
 	m.changing.Lock()
 	defer m.changing.Unlock()
-	old := *m.routes.Load()
+	old := m.routes.Load().all
 	next := make(map[string]*routeStats, len(routes))
 	for name, replicas := range routes {
 		s := old[name]
@@ -56,16 +56,16 @@ func (m *Metrics) SetRoutes(routes map[string][]string) {
 		s.keep(replicas)
 		next[name] = s
 	}
-	m.routes.Store(&next)
+	m.routes.Store(newIndex(next))
 }
 
 // Begin counts a request in.
-func (m *Metrics) Begin(ex *exchange.Exchange) { m.inFlight[protocol(ex)].Add(1) }
+func (m *Metrics) Begin(ex *exchange.Exchange) { m.inFlight.add(ex, 1) }
 
 // End counts it out, for its route.
 func (m *Metrics) End(e observe.Event) {
 	ex := e.Exchange
-	m.inFlight[protocol(ex)].Add(-1)
+	m.inFlight.add(ex, -1)
 	s := m.of(ex.RouteName)
 	s.requests.add(ex.Request.Method, ex.Response.Status)
 	s.duration.observe(e.Duration)
@@ -86,31 +86,28 @@ func (m *Metrics) End(e observe.Event) {
 // of finds the counters of a route. One that is gone already has those of none: it may
 // have been the last request of many routes.
 func (m *Metrics) of(route string) *routeStats {
-	if s := (*m.routes.Load())[route]; s != nil {
+	if s := m.routes.Load().of(route); s != nil {
 		return s
 	}
 	return &m.unrouted
 }
 
-func protocol(ex *exchange.Exchange) exchange.Protocol {
-	if ex.Conn == nil || ex.Conn.Protocol > exchange.HTTP3 {
-		return 0
-	}
-	return ex.Conn.Protocol
-}
-
 // routeStats is what was counted for one route.
 type routeStats struct {
-	requests       requests
-	duration       histogram
-	sent, received atomic.Uint64
-	broken         atomic.Uint64
-	upstreams      atomic.Pointer[map[string]*upstreamStats] // by name; replaced, not changed
-	changing       sync.Mutex
+	upstreams atomic.Pointer[index[upstreamStats]] // by name; replaced, not changed
+	changing  sync.Mutex
+	requests  requests
+
+	_        [cacheLine]byte // what is only read above, what each request changes below
+	sent     atomic.Uint64
+	duration histogram
+	received atomic.Uint64
+	broken   atomic.Uint64
 }
 
 // upstreamStats is what was counted for one replica of one route.
 type upstreamStats struct {
+	_        [cacheLine]byte  // others are not slowed down
 	classes  [6]atomic.Uint64 // requests by the first digit of the answer's status
 	duration histogram
 }
@@ -124,23 +121,21 @@ func (u *upstreamStats) observe(took time.Duration, status int) {
 
 // upstream finds the counters of a replica. A new one gets its own at its first request.
 func (s *routeStats) upstream(name string) *upstreamStats {
-	if all := s.upstreams.Load(); all != nil {
-		if u := (*all)[name]; u != nil {
-			return u
-		}
+	if u := s.upstreams.Load().of(name); u != nil {
+		return u
 	}
 	s.changing.Lock()
 	defer s.changing.Unlock()
 	next := map[string]*upstreamStats{}
 	if all := s.upstreams.Load(); all != nil {
-		if u := (*all)[name]; u != nil {
+		if u := all.of(name); u != nil {
 			return u
 		}
-		maps.Copy(next, *all)
+		maps.Copy(next, all.all)
 	}
 	u := new(upstreamStats)
 	next[name] = u
-	s.upstreams.Store(&next)
+	s.upstreams.Store(newIndex(next))
 	return u
 }
 
@@ -154,11 +149,11 @@ func (s *routeStats) keep(names []string) {
 	}
 	next := make(map[string]*upstreamStats, len(names))
 	for _, name := range names {
-		if u := (*all)[name]; u != nil {
+		if u := all.of(name); u != nil {
 			next[name] = u
 		}
 	}
-	s.upstreams.Store(&next)
+	s.upstreams.Store(newIndex(next))
 }
 
 // handshakes counts TLS handshakes by outcome.

@@ -21,7 +21,7 @@ type Bucket struct {
 
 // Snapshot gives what was counted for each route.
 func (m *Metrics) Snapshot() []Counts {
-	routes := *m.routes.Load()
+	routes := m.routes.Load().all
 	all := make([]Counts, 0, len(routes)+1)
 	all = append(all, m.unrouted.snapshot(""))
 	for name, s := range routes {

@@ -19,6 +19,7 @@ import (
 type buckets struct {
 	interval time.Duration // in which a token comes
 	capacity time.Duration // how long an empty bucket takes to be full
+	burst    int64         // tokens of a full one
 	begin    time.Time     // moments are counted from here
 	shards   [shardCount]shard
 }
@@ -32,18 +33,21 @@ const (
 type shard struct {
 	mu     sync.Mutex
 	fullAt map[uint64]time.Duration
+	_      [64]byte // neighbours are used at the same time
 }
 
 // verdict is what became of a request.
 type verdict struct {
-	ok   bool
-	left int64         // tokens
-	wait time.Duration // until there is a token, if there was none
-	full time.Duration // until there are all
+	ok bool
+	// first says that the bucket was full: all but one token are left.
+	first bool
+	left  int64         // tokens
+	wait  time.Duration // until there is a token, if there was none
+	full  time.Duration // until there are all
 }
 
 func newBuckets(interval time.Duration, burst int) *buckets {
-	b := &buckets{interval: interval, capacity: interval * time.Duration(burst), begin: time.Now()}
+	b := &buckets{interval: interval, capacity: interval * time.Duration(burst), burst: int64(burst), begin: time.Now()}
 	for i := range b.shards {
 		b.shards[i].fullAt = make(map[uint64]time.Duration)
 	}
@@ -55,20 +59,24 @@ func (b *buckets) take(key uint64, now time.Time) verdict {
 	at := now.Sub(b.begin)
 	s := &b.shards[key%shardCount]
 	s.mu.Lock()
-	defer s.mu.Unlock()
 	full, known := s.fullAt[key]
 	if !known || full < at {
 		full = at
 	}
 	if missing := full + b.interval - at; missing > b.capacity {
+		s.mu.Unlock()
 		return verdict{wait: missing - b.capacity, full: full - at}
 	}
 	if !known {
 		s.makeRoom(at)
 	}
-	full += b.interval
-	s.fullAt[key] = full
-	return verdict{ok: true, left: int64((b.capacity - (full - at)) / b.interval), full: full - at}
+	s.fullAt[key] = full + b.interval
+	s.mu.Unlock()
+	if full == at {
+		return verdict{ok: true, first: true, left: b.burst - 1, full: b.interval}
+	}
+	full += b.interval - at // from now
+	return verdict{ok: true, left: int64((b.capacity - full) / b.interval), full: full}
 }
 
 // makeRoom drops buckets that are full, among those that it looks at.

@@ -154,7 +154,13 @@ func (h *corsHandler) Serve(ex *exchange.Exchange) {
 	}
 	h.next.Serve(ex)
 	p := &ex.Response.Fields
-	p.DelFunc(permission)
+	list := p.List()
+	for i := range list {
+		if n := list[i].Name; len(n) > len(permissionPrefix) && n[0]|0x20 == 'a' && isPermission(n) { // hardly ever
+			p.DelFunc(permission)
+			break
+		}
+	}
 	if !h.any {
 		addVary(p, "origin", lineVaryOrigin)
 	}
@@ -235,6 +241,12 @@ func matchOrigin(pattern string, origin []byte) bool {
 // permission tells whether a field is one that only the server of a site may send to
 // browsers as its word on CORS.
 func permission(name, _ []byte) bool {
-	const prefix = "access-control-"
-	return len(name) > len(prefix) && name[0]|0x20 == 'a' && exchange.EqualFold(name[:len(prefix)], prefix)
+	return len(name) > len(permissionPrefix) && name[0]|0x20 == 'a' && isPermission(name)
+}
+
+const permissionPrefix = "access-control-"
+
+// isPermission is permission for names that are long enough.
+func isPermission(name []byte) bool {
+	return exchange.EqualFold(name[:len(permissionPrefix)], permissionPrefix)
 }

@@ -13,7 +13,7 @@ import (
 // change is one thing to do with the fields of a message.
 type change struct {
 	kind  changeKind
-	name  []byte // as written
+	name  *exchange.Name
 	lower string
 	value template
 	line  *exchange.Line // where the value is the same for all requests; else nil
@@ -77,9 +77,9 @@ func parseChange(line string) (change, error) {
 	case twoFieldsRE.MatchString(value):
 		return wrong("looks like two fields in one line", "give each field a line of its own")
 	}
-	c.name, c.lower = []byte(name), strings.ToLower(name)
+	c.name, c.lower = exchange.NewName(name), strings.ToLower(name)
 	var err error
-	if c.value, err = parseTemplate(value); err != nil && redact.Names(nil).Secret(c.name) {
+	if c.value, err = parseTemplate(value); err != nil && redact.Names(nil).Secret([]byte(c.lower)) {
 		return wrong("has something in braces that is no placeholder", "see which there are in the documentation of the label")
 	}
 	if text, ok := c.value.constant(); ok && c.kind != removeField {
@@ -104,7 +104,7 @@ func ofConnection(name string) bool {
 func apply(changes []change, fields *exchange.Fields, ex *exchange.Exchange) {
 	for i := range changes {
 		c := &changes[i]
-		if c.kind != addField {
+		if c.kind != addField && (fields.MayHaveNamed(c.name) || dashed(c.lower)) {
 			remove(fields, c.lower)
 		}
 		switch {
@@ -112,7 +112,7 @@ func apply(changes []change, fields *exchange.Fields, ex *exchange.Exchange) {
 		case c.line != nil:
 			fields.AddLine(c.line)
 		default:
-			fields.Add(c.name, c.value.value(ex))
+			fields.AddNamed(c.name, c.value.value(ex))
 		}
 	}
 }
@@ -121,16 +121,23 @@ func apply(changes []change, fields *exchange.Fields, ex *exchange.Exchange) {
 // since "_" stands for "-" there: a client must not be able to add to what is set
 // here. name is in lower case.
 func remove(fields *exchange.Fields, name string) {
-	if fields.MayHave(name) || dashed(name) {
-		fields.DelFunc(func(n, _ []byte) bool { return sameField(n, name) })
+	if !fields.MayHave(name) && !dashed(name) {
+		return
+	}
+	list := fields.List()
+	for i := range list {
+		if sameField(list[i].Name, name) {
+			fields.DelFunc(func(n, _ []byte) bool { return sameField(n, name) })
+			return
+		}
 	}
 }
 
 // dashed tells whether a name begins or ends with what "_" may stand for, so that MayHave
 // does not know of all that is taken for it.
 func dashed(name string) bool {
-	dash := func(c byte) bool { return c == '-' || c == '_' }
-	return dash(name[0]) || dash(name[len(name)-1])
+	first, last := name[0], name[len(name)-1]
+	return first == '-' || first == '_' || last == '-' || last == '_'
 }
 
 func sameField(b []byte, name string) bool {

@@ -117,14 +117,14 @@ func (m *rateLimit) Wrap(next exchange.Handler) exchange.Handler {
 		return next
 	}
 	h := &limiter{
-		next: next, by: m.by, header: m.header, buckets: newBuckets(m.interval(), m.burst),
+		next: next, byAll: m.by == byRoute, header: m.header, buckets: newBuckets(m.interval(), m.burst),
 		addresses: maphash.MakeSeed(), values: maphash.MakeSeed(),
 	}
 	policy := strconv.AppendInt([]byte(policyName+";q="), int64(m.requests), 10)
 	policy = strconv.AppendInt(append(policy, ";w="...), int64(m.window/time.Second), 10)
 	h.policy = exchange.NewLine("RateLimit-Policy", string(policy))
-	h.full = verdict{ok: true, left: int64(m.burst - 1), full: m.interval()}
-	h.first = exchange.NewLine("RateLimit", string(appendLimit(nil, h.full)))
+	h.first = exchange.NewLines(h.policy,
+		exchange.NewLine("RateLimit", string(appendLimit(nil, verdict{left: int64(m.burst - 1), full: m.interval()}))))
 	return h
 }
 
@@ -133,11 +133,10 @@ const policyName = `"portway"`
 
 type limiter struct {
 	next    exchange.Handler
-	by      limitKey
-	header  string
+	byAll   bool   // everybody together
+	header  string // in lower case; empty: by address
 	policy  *exchange.Line
-	first   *exchange.Line // what those are told whose bucket was full
-	full    verdict        // what that tells
+	first   *exchange.Lines // what those are told whose bucket was full
 	buckets *buckets
 
 	addresses, values maphash.Seed // two, so that kinds of keys do not meet
@@ -145,7 +144,7 @@ type limiter struct {
 
 var _ exchange.Handler = (*limiter)(nil)
 
-var nameRateLimit = []byte("RateLimit")
+var nameRateLimit = exchange.NewName("RateLimit")
 
 // Serve takes a token, or refuses. Either way the answer tells how many are left
 // (draft-ietf-httpapi-ratelimit-headers).
@@ -162,14 +161,14 @@ func (h *limiter) Serve(ex *exchange.Exchange) {
 		retryAfter(ex, v.wait)
 	}
 	f := &ex.Response.Fields
-	f.AddLine(h.policy)
-	if v == h.full {
-		f.AddLine(h.first)
+	if v.first {
+		f.AddLines(h.first)
 		return
 	}
+	f.AddLine(h.policy)
 	from := len(ex.Memory)
 	ex.Memory = appendLimit(ex.Memory, v)
-	f.Add(nameRateLimit, taken(ex, from))
+	f.AddNamed(nameRateLimit, taken(ex, from))
 }
 
 // appendLimit appends what is left, and when there will be all again.
@@ -182,24 +181,24 @@ func appendLimit(b []byte, v verdict) []byte {
 
 // key tells who asks.
 func (h *limiter) key(ex *exchange.Exchange) uint64 {
-	switch h.by {
-	case byRoute:
+	switch {
+	case h.byAll:
 		return 0
-	case byHeader:
+	case h.header != "":
 		if value := ex.Request.Fields.Get(h.header); len(value) > 0 {
 			return maphash.Bytes(h.values, value)
 		}
 	}
-	address := network(ex.ClientIP).As16()
+	address := network(ex.ClientIP)
 	return maphash.Bytes(h.addresses, address[:])
 }
 
 // network is an IPv4 address, or the /64 that an IPv6 address is in.
-func network(a netip.Addr) netip.Addr {
-	a = a.Unmap().WithZone("")
-	if a.Is6() {
-		p, _ := a.Prefix(64) // never fails: 64 bits are there
-		a = p.Addr()
+func network(a netip.Addr) (address [16]byte) {
+	if a = a.Unmap(); a.Is4() {
+		return a.As16()
 	}
-	return a
+	address = a.As16() // without a zone
+	clear(address[8:])
+	return address
 }

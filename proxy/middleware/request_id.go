@@ -23,7 +23,7 @@ func (m *requestID) Labels(s *label.Set) {
 		"Send it to the client too.", label.Needs("request-id"), label.Example("true"))
 }
 
-var nameRequestID = []byte("X-Request-Id")
+var nameRequestID = exchange.NewName("X-Request-Id")
 
 // Wrap adds the fields, if that is asked for.
 func (m *requestID) Wrap(next exchange.Handler) exchange.Handler {
@@ -32,15 +32,19 @@ func (m *requestID) Wrap(next exchange.Handler) exchange.Handler {
 	}
 	response := m.response
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
-		from := len(ex.Memory)
-		ex.Memory = ex.AppendRequestID(ex.Memory)
-		id := taken(ex, from)
-		remove(&ex.Request.Fields, "x-request-id")
-		ex.Request.Fields.Add(nameRequestID, id)
+		id := ex.RequestIDText()
+		setNamed(&ex.Request.Fields, nameRequestID, id)
 		next.Serve(ex)
 		if response {
-			remove(&ex.Response.Fields, "x-request-id")
-			ex.Response.Fields.Add(nameRequestID, id)
+			setNamed(&ex.Response.Fields, nameRequestID, id)
 		}
 	})
+}
+
+// setNamed puts a line in place of all that remove drops.
+func setNamed(f *exchange.Fields, name *exchange.Name, value []byte) {
+	if f.MayHaveNamed(name) {
+		remove(f, name.Lower())
+	}
+	f.AddNamed(name, value)
 }

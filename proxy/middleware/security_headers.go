@@ -31,14 +31,12 @@ func (m *securityHeaders) Wrap(next exchange.Handler) exchange.Handler {
 		f := &ex.Response.Fields
 		f.Del("server") // of no use but to those who look for software with known holes
 		f.Del("x-powered-by")
-		for _, l := range preset {
-			f.AddDefault(l)
-		}
+		f.AddDefaults(preset)
 	})
 }
 
-var preset = [...]*exchange.Line{
+var preset = exchange.NewLines(
 	exchange.NewLine("X-Content-Type-Options", "nosniff"),
 	exchange.NewLine("X-Frame-Options", "SAMEORIGIN"),
 	exchange.NewLine("Referrer-Policy", "strict-origin-when-cross-origin"),
-}
+)

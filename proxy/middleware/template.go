@@ -13,27 +13,24 @@ import (
 type placeholder struct {
 	name   string
 	append func(b []byte, ex *exchange.Exchange) []byte
+	// whole gives it without a copy, valid as long as ex; nil: there is nothing to copy from.
+	whole func(ex *exchange.Exchange) []byte
 }
 
 // placeholders are what {…} can stand for in values of fields.
 var placeholders = []placeholder{
-	{"client_ip", func(b []byte, ex *exchange.Exchange) []byte {
-		if !ex.ClientIP.IsValid() {
-			return b
-		}
-		return ex.ClientIP.AppendTo(b)
-	}},
+	{"client_ip", func(b []byte, ex *exchange.Exchange) []byte { return ex.AppendClientIP(b) }, (*exchange.Exchange).ClientIPText},
 	{"host", func(b []byte, ex *exchange.Exchange) []byte {
 		name, _ := splitPort(clientHost(ex))
 		return append(b, name...)
-	}},
-	{"method", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Method...) }},
-	{"path", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Path...) }},
-	{"query", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Query...) }},
-	{"request_id", func(b []byte, ex *exchange.Exchange) []byte { return ex.AppendRequestID(b) }},
-	{"route", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.RouteName...) }},
-	{"scheme", func(b []byte, ex *exchange.Exchange) []byte { return append(b, clientScheme(ex)...) }},
-	{"uri", func(b []byte, ex *exchange.Exchange) []byte { return appendURI(b, &ex.Request) }},
+	}, nil},
+	{"method", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Method...) }, nil},
+	{"path", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Path...) }, nil},
+	{"query", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Query...) }, nil},
+	{"request_id", func(b []byte, ex *exchange.Exchange) []byte { return ex.AppendRequestID(b) }, (*exchange.Exchange).RequestIDText},
+	{"route", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.RouteName...) }, nil},
+	{"scheme", func(b []byte, ex *exchange.Exchange) []byte { return append(b, clientScheme(ex)...) }, nil},
+	{"uri", func(b []byte, ex *exchange.Exchange) []byte { return appendURI(b, &ex.Request) }, nil},
 }
 
 // template is a text with placeholders. It holds no functions, so that equal ones
@@ -99,8 +96,14 @@ func (t template) constant() (text string, ok bool) {
 
 // value is the text for ex, valid as long as ex.
 func (t template) value(ex *exchange.Exchange) []byte {
-	if len(t) == 1 && t[0].then < 0 {
-		return t[0].text
+	if len(t) == 1 {
+		p := &t[0]
+		if p.then < 0 {
+			return p.text
+		}
+		if whole := placeholders[p.then].whole; len(p.text) == 0 && whole != nil {
+			return whole(ex)
+		}
 	}
 	from := len(ex.Memory)
 	for i := range t {

@@ -64,11 +64,15 @@ func appendFields(b []byte, fields *exchange.Fields) ([]byte, error) {
 			b = append(b, l.Text()...)
 			continue
 		}
-		if err := validField(f); err != nil {
-			return b, err
+		if start := f.Start(); start != nil && h1.ValidValue(f.Value) {
+			b = append(b, start...)
+		} else {
+			if err := validField(f); err != nil {
+				return b, err
+			}
+			b = append(b, f.Name...)
+			b = append(b, ": "...)
 		}
-		b = append(b, f.Name...)
-		b = append(b, ": "...)
 		b = append(b, f.Value...)
 		b = append(b, "\r\n"...)
 	}
