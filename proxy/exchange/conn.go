@@ -42,9 +42,6 @@ func (c *Conn) Peer() netip.Addr {
 	return plainAddr(c.Remote.Addr())
 }
 
-// PeerText is Peer as text, nil unless Describe has made it. It must not be written to.
-func (c *Conn) PeerText() []byte { return c.peerText }
-
 func plainAddr(a netip.Addr) netip.Addr { return a.Unmap().WithZone("") }
 
 // Protocol is the HTTP version spoken by the client.

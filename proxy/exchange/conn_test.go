@@ -33,7 +33,7 @@ func TestClientIPText(t *testing.T) {
 			conn.Describe()
 		}
 	}
-	if text := (&Conn{}).Describe().PeerText(); text != nil {
+	if text := (&Conn{}).Describe().peerText; text != nil {
 		t.Errorf("an address that is not known is %q", text)
 	}
 }

@@ -9,44 +9,25 @@ import (
 	"net/url"
 	"strings"
 	"time"
-
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
-	v1 "go.opentelemetry.io/proto/otlp/trace/v1"
-	"google.golang.org/protobuf/proto"
 )
 
-// sender posts spans by OTLP over HTTP, in protobuf. OpenTelemetry's own sender brings
-// the whole of gRPC along, which is 3 MB of the binary.
+// sender posts spans by OTLP over HTTP, in protobuf.
 type sender struct {
 	to      string
 	headers http.Header
 	client  http.Client
 }
 
-var _ otlptrace.Client = (*sender)(nil)
-
 // sendTime bounds one request to the collector.
 const sendTime = 10 * time.Second
 
-// Start has nothing to do: connections are made when there is something to send.
-func (s *sender) Start(context.Context) error {
-	s.client.Timeout = sendTime
-	return nil
-}
+// close closes connections.
+func (s *sender) close() { s.client.CloseIdleConnections() }
 
-// Stop closes connections.
-func (s *sender) Stop(context.Context) error {
-	s.client.CloseIdleConnections()
-	return nil
-}
-
-// UploadTraces sends spans. On the wire, an ExportTraceServiceRequest is the same
-// message as TracesData.
-func (s *sender) UploadTraces(ctx context.Context, spans []*v1.ResourceSpans) error {
-	message, err := proto.Marshal(&v1.TracesData{ResourceSpans: spans})
-	if err != nil {
-		return err
-	}
+// send sends an ExportTraceServiceRequest.
+func (s *sender) send(ctx context.Context, message []byte) error {
+	ctx, cancel := context.WithTimeout(ctx, sendTime)
+	defer cancel()
 	// Not compressed, as is OpenTelemetry's default: collectors are near, and for each
 	// span that would cost more than to make it.
 	req, err := http.NewRequestWithContext(ctx, http.MethodPost, s.to, bytes.NewReader(message))

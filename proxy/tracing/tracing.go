@@ -1,8 +1,9 @@
 // Package tracing makes a span of each sampled request and sends it by OTLP over HTTP
 // (OpenTelemetry). The context of traces comes and goes by W3C Trace Context.
 //
-// A request that is not sampled costs a look at its traceparent. Spans wait in a bounded
-// queue of OpenTelemetry's; a collector that is slow or away holds no request up.
+// A request that is not sampled costs a look at its traceparent. A span is written as it is
+// sent, at once, and waits with others in a bounded buffer; a collector that is slow or
+// away holds no request up.
 package tracing
 
 import (
@@ -16,16 +17,9 @@ import (
 	"math/rand/v2"
 	"net/url"
 	"os"
-	"strings"
-	"sync/atomic"
-	"time"
 
 	"go.opentelemetry.io/otel/attribute"
-	"go.opentelemetry.io/otel/codes"
-	"go.opentelemetry.io/otel/exporters/otlp/otlptrace"
 	"go.opentelemetry.io/otel/sdk/resource"
-	sdk "go.opentelemetry.io/otel/sdk/trace"
-	"go.opentelemetry.io/otel/trace"
 
 	"portway/proxy/exchange"
 	"portway/proxy/observe"
@@ -59,18 +53,15 @@ const (
 
 // Tracer traces.
 type Tracer struct {
-	every    uint64 // a request is sampled if a random number is below this
-	parents  Parents
-	provider *sdk.TracerProvider
-	tracer   trace.Tracer
-	lost     *exporter
+	every   uint64 // a request is sampled if a random number is below this
+	parents Parents
+	out     *exporter
 }
 
 var _ observe.Observer = (*Tracer)(nil)
 
 // New prepares a Tracer; it connects to nobody yet.
 func New(cfg Config) (*Tracer, error) {
-	ctx := context.Background()
 	to, err := url.Parse(cfg.Endpoint)
 	if err != nil || to.Scheme != "http" && to.Scheme != "https" || to.Host == "" {
 		return nil, fmt.Errorf("traces cannot be sent to %q: write an address such as http://collector:4318", cfg.Endpoint)
@@ -82,33 +73,28 @@ func New(cfg Config) (*Tracer, error) {
 	if err != nil {
 		return nil, err
 	}
-	client, err := otlptrace.New(ctx, &sender{to: to.String(), headers: fields})
-	if err != nil {
-		return nil, err
-	}
-	about, err := resource.New(ctx, resource.WithFromEnv(), resource.WithTelemetrySDK(), resource.WithHost(),
-		resource.WithAttributes(attribute.String("service.name", "portway"), attribute.String("service.version", cfg.Version)))
+	// What the environment says comes last, and wins.
+	about, err := resource.New(context.Background(),
+		resource.WithAttributes(attribute.String("service.name", "portway"), attribute.String("service.version", cfg.Version)),
+		resource.WithHost(), resource.WithFromEnv())
 	if err != nil {
 		return nil, fmt.Errorf("OTEL_RESOURCE_ATTRIBUTES: %w", err)
 	}
-	out := &exporter{SpanExporter: client, endpoint: cfg.Endpoint, log: cfg.Logger}
-	t := &Tracer{every: uint64(min(max(cfg.Sample, 0), 1) * (math.MaxUint32 + 1)), lost: out, parents: cmp.Or(cfg.Parents, Trusted)}
-	t.provider = sdk.NewTracerProvider(sdk.WithBatcher(out), sdk.WithResource(about), sdk.WithSampler(sdk.AlwaysSample()), sdk.WithIDGenerator(given{}))
-	t.tracer = t.provider.Tracer("portway")
-	return t, nil
+	return &Tracer{
+		every:   uint64(min(max(cfg.Sample, 0), 1) * (math.MaxUint32 + 1)),
+		parents: cmp.Or(cfg.Parents, Trusted),
+		out:     newExporter(&sender{to: to.String(), headers: fields}, about, cfg),
+	}, nil
 }
 
-// Run sends what is left when ctx is done, for five seconds at most.
+// Run sends spans. What is left when ctx is done is sent too, for five seconds at most.
 func (t *Tracer) Run(ctx context.Context) error {
-	<-ctx.Done()
-	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), 5*time.Second)
-	defer cancel()
-	_ = t.provider.Shutdown(ctx) // the exporter has told what did not work
+	t.out.run(ctx)
 	return nil
 }
 
 // Lost tells how many spans the collector did not take.
-func (t *Tracer) Lost() uint64 { return t.lost.lost.Load() }
+func (t *Tracer) Lost() uint64 { return t.out.lost.Load() }
 
 var nameTraceparent = []byte("Traceparent")
 
@@ -162,103 +148,12 @@ func (t *Tracer) tell(ex *exchange.Exchange) {
 
 // End makes the span, if there is to be one. Its ID is the request's.
 func (t *Tracer) End(e observe.Event) {
-	ex := e.Exchange
-	if !ex.Trace.Sampled {
+	if !e.Exchange.Trace.Sampled {
 		return
 	}
-	q := &ex.Request
-	ids := ids{trace: ex.Trace.ID}
-	_, _ = hex.Decode(ids.span[:], []byte(ex.RequestID())) // 16 digits
-	ctx := context.WithValue(context.Background(), idsKey{}, &ids)
-	if parent := trace.SpanID(ex.Trace.Parent); parent.IsValid() {
-		ctx = trace.ContextWithRemoteSpanContext(ctx, trace.NewSpanContext(trace.SpanContextConfig{
-			TraceID: ids.trace, SpanID: parent, TraceFlags: trace.FlagsSampled, Remote: true,
-		}))
-	}
-	scheme := "http"
-	if ex.Conn.TLS != nil {
-		scheme = "https"
-	}
-	name := string(q.Method)
-	attributes := []attribute.KeyValue{
-		attribute.String("http.request.method", name),
-		attribute.String("url.scheme", scheme),
-		attribute.String("url.path", text(q.Path)),
-		attribute.String("server.address", text(q.Authority)),
-		attribute.String("client.address", ex.ClientIP.String()),
-		attribute.String("network.protocol.name", "http"),
-		attribute.String("network.protocol.version", ex.Conn.Protocol.String()[len("HTTP/"):]),
-		attribute.Int("http.response.status_code", ex.Response.Status),
-		attribute.Int64("http.response.body.size", e.Sent),
-	}
-	if agent := q.Fields.Get("user-agent"); agent != nil {
-		attributes = append(attributes, attribute.String("user_agent.original", text(agent)))
-	}
-	if ex.RouteName != "" {
-		name += " " + ex.RouteName
-		attributes = append(attributes, attribute.String("portway.route", ex.RouteName))
-	}
-	if ex.Upstream != "" {
-		attributes = append(attributes, attribute.String("portway.upstream", ex.Upstream),
-			attribute.Float64("portway.upstream.duration", ex.UpstreamTime.Seconds()))
-	}
-	_, span := t.tracer.Start(ctx, name, trace.WithSpanKind(trace.SpanKindServer), trace.WithTimestamp(ex.Start), trace.WithAttributes(attributes...))
-	switch {
-	case e.Err != nil:
-		span.SetStatus(codes.Error, text([]byte(e.Err.Error())))
-	case ex.Response.Status >= 500:
-		span.SetStatus(codes.Error, "")
-	}
-	span.End(trace.WithTimestamp(ex.Start.Add(e.Duration)))
-}
-
-// text is what a client sent, as UTF-8: with anything else in one span, all spans that are
-// sent together with it would be lost.
-func text(b []byte) string { return strings.ToValidUTF8(string(b), "\uFFFD") }
-
-// ids are what the next span is to be called.
-type ids struct {
-	trace trace.TraceID
-	span  trace.SpanID
-}
-
-type idsKey struct{}
-
-// given takes IDs from the context, since they were told to the origin before.
-type given struct{}
-
-var _ sdk.IDGenerator = given{}
-
-func (given) NewIDs(ctx context.Context) (trace.TraceID, trace.SpanID) {
-	ids := ctx.Value(idsKey{}).(*ids)
-	return ids.trace, ids.span
-}
-
-func (g given) NewSpanID(ctx context.Context, _ trace.TraceID) trace.SpanID {
-	_, span := g.NewIDs(ctx)
-	return span
-}
-
-// exporter counts what the collector does not take, and says so once.
-type exporter struct {
-	sdk.SpanExporter
-	endpoint string
-	log      *slog.Logger
-	lost     atomic.Uint64
-	ill      atomic.Bool
-}
-
-func (x *exporter) ExportSpans(ctx context.Context, spans []sdk.ReadOnlySpan) error {
-	err := x.SpanExporter.ExportSpans(ctx, spans)
-	switch {
-	case err != nil:
-		x.lost.Add(uint64(len(spans)))
-		if x.ill.CompareAndSwap(false, true) {
-			x.log.Warn("traces cannot be sent; they are dropped", "endpoint", x.endpoint, "error", err,
-				"fix", "see whether the collector takes OTLP over HTTP there, mostly at port 4318")
-		}
-	case x.ill.CompareAndSwap(true, false):
-		x.log.Info("traces are sent again", "endpoint", x.endpoint)
-	}
-	return nil // it is told
+	ex := e.Exchange
+	at := len(ex.Memory)
+	ex.Memory = appendSpan(ex.Memory, e)
+	t.out.add(ex.Memory[at:])
+	ex.Memory = ex.Memory[:at]
 }

@@ -112,7 +112,7 @@ func TestContinuesATrace(t *testing.T) {
 		t.Errorf("%s %s, %d ns", s.Name, s.Kind, s.EndTimeUnixNano-s.StartTimeUnixNano)
 	}
 	all := fmt.Sprint(s.Attributes)
-	for _, want := range []string{"http.request.method", "url.path", "portway.upstream", "blog-web-1", "192.0.2.1"} {
+	for _, want := range []string{"http.request.method", "url.path", "portway.upstream", "blog-web-1", "192.0.2.1", "int_value:200", "double_value:0.02"} {
 		if !strings.Contains(all, want) {
 			t.Errorf("no %s in %s", want, all)
 		}
@@ -255,6 +255,49 @@ func TestCollectorIsAway(t *testing.T) {
 	}
 }
 
+// Spans that wait are bounded. Nobody waits for a collector, and none is sent twice.
+func TestManySpans(t *testing.T) {
+	t.Parallel()
+	c := &receiver{}
+	server := httptest.NewServer(c)
+	t.Cleanup(server.Close)
+	tr, err := New(Config{Endpoint: server.URL, Sample: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const more = 10 // than fit
+	ex := request("")
+	tr.Begin(ex)
+	for range maxWaiting + more {
+		tr.End(observe.Event{Exchange: ex})
+	}
+	if tr.Lost() != more {
+		t.Errorf("%d are lost, want %d", tr.Lost(), more)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	_ = tr.Run(ctx) // sends what is left
+	if len(c.spans) != maxWaiting || tr.Lost() != more {
+		t.Errorf("%d came, %d are lost", len(c.spans), tr.Lost())
+	}
+}
+
+// The environment has the last word on who sends the spans.
+func TestResource(t *testing.T) {
+	t.Setenv("OTEL_RESOURCE_ATTRIBUTES", "service.name=mine,team=web%20one")
+	c := &receiver{}
+	tr, end := start(t, 1, c, io.Discard)
+	ex := request("")
+	tr.Begin(ex)
+	tr.End(observe.Event{Exchange: ex})
+	end()
+	for _, want := range []string{`"mine"`, `"web one"`, `"1.2.3"`, "host.name"} {
+		if !strings.Contains(c.about, want) {
+			t.Errorf("no %s in %s", want, c.about)
+		}
+	}
+}
+
 func TestWrongEndpoint(t *testing.T) {
 	t.Parallel()
 	for _, endpoint := range []string{"", "collector:4318", "ftp://collector", "http://[::1"} {
@@ -296,6 +339,19 @@ func TestUnsampledDoesNotAllocate(t *testing.T) {
 	defer end()
 	ex := request("")
 	if n := testing.AllocsPerRun(100, func() { tr.Begin(ex); tr.End(observe.Event{Exchange: ex}) }); n != 0 {
+		t.Errorf("%v allocations, want 0", n)
+	}
+}
+
+// A sampled request allocates next to nothing: memory for spans that wait grows now and then.
+func TestSampledHardlyAllocates(t *testing.T) {
+	tr, err := New(Config{Endpoint: "http://127.0.0.1:1", Sample: 1, Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ex := request("")
+	tr.Begin(ex)
+	if n := testing.AllocsPerRun(500, func() { tr.End(observe.Event{Exchange: ex}) }); n > 0 {
 		t.Errorf("%v allocations, want 0", n)
 	}
 }
