@@ -2,6 +2,7 @@ package dashboard
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -67,5 +68,19 @@ func TestChart(t *testing.T) {
 	}
 	if c := newChart(nil, nil); c.Requests != "" || c.Most != "0" {
 		t.Errorf("%+v", c)
+	}
+}
+
+// What a look every two seconds costs where there are 1,000 routes.
+func BenchmarkSample(b *testing.B) {
+	all := make([]Traffic, 1000)
+	for i := range all {
+		all[i] = Traffic{Route: strconv.Itoa(i), Requests: uint64(i), Buckets: make([]Bucket, 18)}
+	}
+	s := newSampler(func() []Traffic { return all })
+	now := time.Unix(1000, 0)
+	for b.Loop() {
+		now = now.Add(every)
+		s.sample(now)
 	}
 }
