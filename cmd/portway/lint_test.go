@@ -20,7 +20,7 @@ func TestLintExamples(t *testing.T) {
 	}
 	for _, file := range files {
 		report, err := lint.Run(context.Background(), lint.Config{
-			Paths: []string{file}, Env: map[string]string{"DOMAIN": "app.example.com"}, Middleware: proxy.Binders, Settings: settingsOf,
+			Paths: []string{file}, Env: map[string]string{"DOMAIN": "app.example.com", "CUSTOMERS": "www.customer.com"}, Middleware: proxy.Binders, Settings: settingsOf,
 		})
 		if err != nil {
 			t.Fatal(err)
