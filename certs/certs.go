@@ -29,6 +29,7 @@ type Config struct {
 	Internal     bool               // every name from the internal CA, public ones too, unless its wishes say otherwise
 	Limits       budget.Limits      // of CAs that have not published any; zero: none
 	Files        string             // folder of the user's own certificates, which go before all others; empty: none
+	Password     string             // of PKCS#12 files there; may be empty
 	Preflight    *preflight.Checker // looks at names before the first order, if the CA is known by name; nil: nothing does
 	PreflightAll bool               // with any CA
 	ReachPort    int                // where the CA would look for us, for Preflight; as preflight.Target.Port

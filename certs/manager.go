@@ -113,7 +113,7 @@ func newManager(cfg Config, t timing, issuer func(ca string, _ *zap.Logger) cert
 		m.preflight = cfg.Preflight
 	}
 	if cfg.Files != "" {
-		m.files = files.Open(cfg.Files, cfg.Logger)
+		m.files = files.Open(cfg.Files, cfg.Password, cfg.Logger)
 	}
 	m.names.Store(newNames(nil, nil))
 	if err := m.useAuthorities(cfg, issuer); err != nil {

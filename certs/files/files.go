@@ -41,9 +41,10 @@ type Problem struct {
 
 // Folder is a folder of certificates. Its methods may be called from any goroutine.
 type Folder struct {
-	path   string
-	logger *slog.Logger
-	set    atomic.Pointer[set]
+	path     string
+	password string // of PKCS#12 files; may be empty
+	logger   *slog.Logger
+	set      atomic.Pointer[set]
 
 	quiet time.Duration // how long files must have been as they are before they are read
 	poll  time.Duration // how often to look without a notification
@@ -63,10 +64,10 @@ type set struct {
 	problems []Problem
 }
 
-// Open reads the folder. What is wrong with it is logged, and looked at again by Run.
-func Open(path string, logger *slog.Logger) *Folder {
+// Open reads the folder, in which files of PKCS#12 have the password, or none. What is wrong with it is logged, and looked at again by Run.
+func Open(path, password string, logger *slog.Logger) *Folder {
 	f := &Folder{
-		path: filepath.Clean(path), logger: logger, quiet: 300 * time.Millisecond, poll: 30 * time.Second,
+		path: filepath.Clean(path), password: password, logger: logger, quiet: 300 * time.Millisecond, poll: 30 * time.Second,
 		warned: make(map[string]time.Time),
 	}
 	f.set.Store(new(set))

@@ -90,7 +90,7 @@ func fill(t testing.TB, folder string, files map[string]string) {
 func open(t testing.TB, folder string) (*Folder, *log) {
 	t.Helper()
 	l := new(log)
-	return Open(folder, slog.New(slog.NewTextHandler(l, nil))), l
+	return Open(folder, "", slog.New(slog.NewTextHandler(l, nil))), l
 }
 
 type log struct {

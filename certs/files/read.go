@@ -16,6 +16,8 @@ import (
 	"path/filepath"
 	"strings"
 	"syscall"
+
+	"software.sslmate.com/src/go-pkcs12"
 )
 
 const (
@@ -24,7 +26,7 @@ const (
 	maxDepth = 4
 )
 
-// content is what one PEM file holds.
+// content is what one file holds.
 type content struct {
 	path  string
 	certs []*x509.Certificate
@@ -65,9 +67,9 @@ func list(folder string) (paths []string, err error) {
 	return paths, err
 }
 
-// readFile reads a PEM file. One without any PEM gives nil and no error: it is not
-// about certificates.
-func readFile(path string) (*content, error) {
+// readFile reads a file of PEM, or PKCS#12 by its name. One without any PEM gives nil
+// and no error: it is not about certificates.
+func readFile(path, password string) (*content, error) {
 	f, err := os.OpenFile(path, os.O_RDONLY|syscall.O_NONBLOCK, 0) // a named pipe would wait for its writer
 	if err != nil {
 		return nil, err
@@ -84,8 +86,34 @@ func readFile(path string) (*content, error) {
 	if len(data) > maxFile {
 		data = data[:0] // something else
 	}
-	return parsePEM(path, data)
+	switch strings.ToLower(filepath.Ext(path)) {
+	case ".p12", ".pfx":
+		return parsePKCS12(path, data, password)
+	default:
+		return parsePEM(path, data)
+	}
 }
+
+// parsePKCS12 reads a certificate with its key and chain (RFC 7292).
+func parsePKCS12(path string, data []byte, password string) (*content, error) {
+	key, leaf, chain, err := pkcs12.DecodeChain(data, password)
+	if errors.Is(err, pkcs12.ErrIncorrectPassword) && password != "" {
+		key, leaf, chain, err = pkcs12.DecodeChain(data, "")
+	}
+	switch {
+	case errors.Is(err, pkcs12.ErrIncorrectPassword), errors.Is(err, pkcs12.ErrDecryption):
+		return nil, errPassword
+	case err != nil:
+		return nil, fmt.Errorf("it cannot be read (%w)", err)
+	}
+	signer, ok := key.(crypto.Signer)
+	if !ok {
+		return nil, errors.New("it holds a private key that cannot sign")
+	}
+	return &content{path: path, certs: append([]*x509.Certificate{leaf}, chain...), keys: []crypto.Signer{signer}}, nil
+}
+
+var errPassword = errors.New("it has another password")
 
 var begin = []byte("-----BEGIN ")
 
@@ -236,6 +264,8 @@ func explain(path string, err error) Problem {
 		p.Fix = fmt.Sprintf("let that user read it, for example by chown %d %s", os.Geteuid(), path)
 	case errors.Is(err, fs.ErrNotExist):
 		p.Why, p.Fix = "it is a link to a file that is not there", "mount the folder that the link leads to as well, or copy the file"
+	case errors.Is(err, errPassword):
+		p.Fix = "give its password to Portway by --certificates-password, or make it anew without one"
 	case errors.Is(err, errEncrypted):
 		p.Fix = "decrypt it: openssl pkey -in KEY -out NEW"
 	case errors.As(err, &wrong):

@@ -130,7 +130,7 @@ func (f *Folder) load() {
 	var contents []*content
 	var problems []Problem
 	for _, path := range paths {
-		c, err := readFile(path)
+		c, err := readFile(path, f.password)
 		switch {
 		case err != nil:
 			problems = append(problems, explain(path, err))

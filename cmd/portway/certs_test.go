@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"encoding/json"
 	"encoding/pem"
+	"log/slog"
 	"math/big"
 	"os"
 	"os/exec"
@@ -17,6 +18,7 @@ import (
 	"time"
 
 	"portway/admin"
+	"portway/proxy"
 )
 
 // The commands of a person at a terminal, against a running Portway.
@@ -178,5 +180,21 @@ func TestImportAtTheStart(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatalf("%v\n%s", err, out)
 		}
+	}
+}
+
+// The password gets to where files are read, from a file like other secrets.
+func TestCertificatesPassword(t *testing.T) {
+	t.Parallel()
+	file := filepath.Join(t.TempDir(), "password")
+	if err := os.WriteFile(file, []byte("changeit\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	inv, err := parse([]string{"run", "--certificates-password=file:" + file}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if got := inv.cli.Run.certs(new(proxy.Listeners), nil, nil, slog.New(slog.DiscardHandler)).Password; got != "changeit" {
+		t.Errorf("%q", got)
 	}
 }

@@ -140,6 +140,18 @@ func (s *secret) UnmarshalText(text []byte) error {
 	return nil
 }
 
+// password is a secret that others have chosen.
+type password string
+
+var _ encoding.TextUnmarshaler = (*password)(nil)
+
+// UnmarshalText takes the text itself, or file:/PATH or env:NAME of where it is.
+func (p *password) UnmarshalText(text []byte) error {
+	value, err := label.ResolveSecret(string(text))
+	*p = password(value)
+	return err
+}
+
 // ipRange is one or several ranges of addresses.
 type ipRange []netip.Prefix
 
