@@ -79,7 +79,7 @@ func TestOnDemand(t *testing.T) {
 	defer stop()
 	m.SetNames([]Name{a.rule("~.+"), {Name: "known.com"}})
 	await(t, "the name that is known", valid(m, "known.com")) // so it runs
-	m.guests.rate = bucket{every: time.Hour} // nothing new is let through
+	m.guests.rate = bucket{every: time.Hour}                  // nothing new is let through
 	if cert, err := m.GetCertificate(&tls.ClientHelloInfo{ServerName: "good-too.com"}); cert != nil || err != nil {
 		t.Errorf("a new host: %v, %v", cert, err)
 	}

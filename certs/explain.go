@@ -10,6 +10,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
+	"unicode/utf8"
 
 	"github.com/mholt/acmez/v3/acme"
 
@@ -174,8 +176,11 @@ func strip(err error, name string) string {
 // sentence gives s a capital letter and a full stop, on one line.
 func sentence(s string) string {
 	s = strings.Join(strings.Fields(s), " ")
-	if len(s) > 1000 {
-		s = s[:1000] + "..."
+	if end := 1000; len(s) > end {
+		for !utf8.RuneStart(s[end]) {
+			end--
+		}
+		s = s[:end] + "..."
 	}
 	s = capital(s)
 	if s != "" && !strings.ContainsAny(s[len(s)-1:], ".!?") {
@@ -185,8 +190,9 @@ func sentence(s string) string {
 }
 
 func capital(s string) string {
-	if s == "" {
-		return s
+	first, size := utf8.DecodeRuneInString(s)
+	if upper := unicode.ToUpper(first); upper != first { // never so for what is no UTF-8
+		return string(upper) + s[size:]
 	}
-	return strings.ToUpper(s[:1]) + s[1:]
+	return s
 }

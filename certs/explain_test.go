@@ -78,3 +78,22 @@ func TestExplain(t *testing.T) {
 		})
 	}
 }
+
+// What CAs and systems say may begin, and be cut, within any script.
+func TestSentences(t *testing.T) {
+	t.Parallel()
+	for said, want := range map[string]string{
+		"":                             "",
+		"no such host":                 "No such host.",
+		"élan":                         "Élan.",
+		"ß is no capital!":             "ß is no capital!",
+		"日本":                           "日本.",
+		"\xff odd":                     "\xff odd.",
+		"a\nb ":                        "A b.",
+		"x" + strings.Repeat("é", 600): "X" + strings.Repeat("é", 499) + "...",
+	} {
+		if got := sentence(said); got != want {
+			t.Errorf("%q becomes %q, want %q", said, got, want)
+		}
+	}
+}

@@ -76,16 +76,27 @@ func issueLock(name string) string { return "issue_cert_" + name }
 
 // asked finds the entry that a person means.
 func (m *Manager) asked(name string) (*entry, error) {
+	e, err := m.known(name)
+	switch {
+	case err != nil:
+		return nil, err
+	case e.kind == own:
+		return nil, fmt.Errorf("the certificate of %s is your own: put another one into its place", e.name)
+	default:
+		return e.caring(), nil
+	}
+}
+
+// known finds the entry of a name that can have a certificate.
+func (m *Manager) known(name string) (*entry, error) {
 	e := m.names.Load().get(normalize(name))
 	switch {
 	case e == nil:
 		return nil, fmt.Errorf("no route needs a certificate for %s", name)
-	case e.kind == own:
-		return nil, fmt.Errorf("the certificate of %s is your own: put another one into its place", e.name)
 	case e.kind == refused:
 		return nil, errors.New(e.status.Load().LastError)
 	default:
-		return e.caring(), nil
+		return e, nil
 	}
 }
 

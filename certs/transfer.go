@@ -22,13 +22,15 @@ import (
 // Export returns the certificate of name that is served, with its intermediates,
 // and its key, in PEM.
 func (m *Manager) Export(name string) (chain, key []byte, err error) {
-	e, err := m.asked(name)
+	e, err := m.known(name)
 	if err != nil {
 		return nil, nil, err
 	}
+	own := m.own(e.name, e.wishes)
+	e = e.caring()
 	cert := e.cert.Load()
-	if files := m.own(e.name, e.wishes); files != nil {
-		cert = &files.TLS
+	if own != nil {
+		cert = &own.TLS
 	} else if e.kind == internal {
 		if cert, err = e.internalCert(m.ca, e.name); err != nil {
 			return nil, nil, err

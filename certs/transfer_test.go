@@ -190,3 +190,27 @@ func TestForgettingKeepsOthersAway(t *testing.T) {
 		t.Errorf("the certificate is still there: %v", err)
 	}
 }
+
+// One's own certificate is exported like others.
+func TestExportOfOnesOwn(t *testing.T) {
+	t.Parallel()
+	folder := t.TempDir()
+	cert := ownFile(t, filepath.Join(folder, "nas.pem"), 1000*time.Hour, "nas.example.com")
+	log, _ := newLogs(t)
+	m, err := New(Config{Storage: t.TempDir(), Files: folder, Logger: log})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(run(t, m))
+	m.SetNames(plain("nas.example.com"))
+	chain, key, err := m.Export("nas.example.com")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if pair, err := tls.X509KeyPair(chain, key); err != nil || !pair.Leaf.Equal(cert) {
+		t.Error(err)
+	}
+	if err := m.Renew("nas.example.com"); err == nil || !strings.Contains(err.Error(), "is your own") {
+		t.Errorf("it can be renewed: %v", err)
+	}
+}
