@@ -340,6 +340,7 @@ func (r *runCmd) certs(l *proxy.Listeners, cas []certs.CA, solver certs.DNSSolve
 	cfg := r.authorities(cas)
 	cfg.DNS, cfg.KeyType, cfg.ReuseKeys = solver, r.KeyType, r.ReuseKeys
 	cfg.Storage, cfg.Limits, cfg.Files = r.Storage, r.ACMELimits.Limits, folderOr(r.Certificates, defaultCerts)
+	cfg.Password = string(r.CertPassword)
 	cfg.HTTPPort, cfg.TLSPort, cfg.Logger = firstPort(l.HTTP()), firstPort(l.HTTPS()), logger
 	if r.Preflight != off {
 		cfg.Preflight, cfg.PreflightAll = preflight.New(r.DNSResolvers), r.Preflight == "on"
