@@ -73,6 +73,8 @@ func (m *Manager) prepareMagic() {
 		Storage: m.storage,
 		Logger:  logger,
 		OCSP:    certmagic.OCSPConfig{DisableStapling: true}, // see staple
+		// Each try begins with writing its record there.
+		DisableStorageCheck: true,
 		OnDemand: &certmagic.OnDemandConfig{
 			DecisionFunc: func(context.Context, string) error { return errors.New("not on demand") },
 		},

@@ -8,6 +8,7 @@ import (
 	"maps"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -39,16 +40,33 @@ type block struct {
 type book struct {
 	account *page
 	domains []*page // as domains gives them
-	limits  Limits
 }
 
 // accountPage cannot be the name of a domain's file: none begins so.
 const accountPage = "_account"
 
-func open(folder string, o Order, now time.Time) *book {
-	b := &book{account: read(folder, accountPage, o.Limits, now), limits: o.Limits}
+// shelf is the pages that several orders are about, each there once.
+type shelf struct {
+	folder  string
+	limits  Limits
+	now     time.Time
+	account *page
+	domains []*page // in the order in which they were asked for
+}
+
+// book gives the pages for one order.
+func (s *shelf) book(o Order) *book {
+	if s.account == nil {
+		s.account = read(s.folder, accountPage, s.limits, s.now)
+	}
+	b := &book{account: s.account}
 	for _, domain := range domains(o.Names) {
-		b.domains = append(b.domains, read(folder, domain, o.Limits, now))
+		i := slices.IndexFunc(s.domains, func(p *page) bool { return p.About == domain })
+		if i < 0 {
+			i = len(s.domains)
+			s.domains = append(s.domains, read(s.folder, domain, s.limits, s.now))
+		}
+		b.domains = append(b.domains, s.domains[i])
 	}
 	return b
 }
@@ -117,15 +135,15 @@ type writer func(path string, data []byte, perm fs.FileMode) error
 
 // save writes the account first: a crash between the files has counted an
 // order that was not made.
-func (b *book) save(now time.Time, write writer) error {
-	for _, p := range append([]*page{b.account}, b.domains...) {
-		p.tidy(b.limits, now)
+func (s *shelf) save(write writer) error {
+	for _, p := range append([]*page{s.account}, s.domains...) {
+		p.tidy(s.limits, s.now)
 		data, err := json.MarshalIndent(p, "", "\t")
 		if err == nil && !bytes.Equal(data, p.read) {
 			err = write(p.path, data, 0o600)
 		}
 		if err != nil {
-			return fmt.Errorf("issuance budget: %w", err)
+			return err
 		}
 	}
 	return nil

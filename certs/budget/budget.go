@@ -7,8 +7,6 @@
 package budget
 
 import (
-	"fmt"
-	"os"
 	"path/filepath"
 	"sync"
 	"time"
@@ -22,7 +20,9 @@ type Ledger struct {
 	now    func() time.Time
 	write  writer
 
-	mu sync.Mutex // within the process; a lock file guards against others
+	mu      sync.Mutex // within the process; a lock file guards against others
+	waiting []*request
+	busy    bool // somebody does what waits
 }
 
 // New returns the ledger in folder, which is made at first need.
@@ -76,16 +76,20 @@ func (l *Ledger) Begin(o Order) error {
 				wait(blocked.Until, blocked.Why)
 			}
 		}
+		var taken []func()
 		for _, take := range b.costs(o) {
 			after, until := take.bucket.take(take.rate, take.n, now)
 			if !until.IsZero() {
 				wait(until, take.why())
 				continue
 			}
-			take.set(after)
+			taken = append(taken, func() { take.set(after) })
 		}
 		if !last.IsZero() {
 			return &Wait{Until: last, Why: why}
+		}
+		for _, set := range taken {
+			set()
 		}
 		if o.Limits != (Limits{}) {
 			b.count(now)
@@ -132,26 +136,4 @@ func (l *Ledger) Refused(o Order, scope Scope, until time.Time, words string) er
 		b.block(o, scope, block{Until: until, Why: words})
 		return nil
 	})
-}
-
-// change reads the pages that o is about, lets f change them, and writes them
-// unless f fails.
-func (l *Ledger) change(o Order, f func(*book, time.Time) error) error {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	folder := filepath.Join(l.folder, fileName(o.CA))
-	if err := os.MkdirAll(folder, 0o700); err != nil {
-		return fmt.Errorf("issuance budget: %w", err)
-	}
-	unlock, err := atomicfile.Lock(folder)
-	if err != nil {
-		return fmt.Errorf("issuance budget: %w", err)
-	}
-	defer unlock()
-	now := l.now()
-	b := open(folder, o, now)
-	if err := f(b, now); err != nil {
-		return err
-	}
-	return b.save(now, l.write)
 }

@@ -89,7 +89,7 @@ func FuzzPage(f *testing.F) {
 		}
 		now := time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 		p.tidy(letsEncrypt, now)
-		b := &book{account: &page{}, domains: []*page{p}, limits: letsEncrypt}
+		b := &book{account: &page{}, domains: []*page{p}}
 		b.account.tidy(letsEncrypt, now)
 		for _, c := range b.costs(order("a.example.com")) {
 			if _, until := c.bucket.take(c.rate, c.n, now); until.Sub(now) > c.rate.Per {
