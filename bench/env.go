@@ -11,10 +11,11 @@ import (
 	"encoding/pem"
 	"fmt"
 	"math/big"
-	"net"
 	"os"
 	"path/filepath"
 	"time"
+
+	"portway/internal/freeport"
 )
 
 // host is the name that every peer serves.
@@ -43,10 +44,10 @@ func newEnv(work string, o options) (*environment, error) {
 		certFile: filepath.Join(work, "chain.pem"), keyFile: filepath.Join(work, "key.pem"),
 		bothFile: filepath.Join(work, "both.pem"), openssl: filepath.Join(work, "openssl.cnf"),
 	}
-	if e.originAddr, err = freeAddr(); err != nil {
+	if e.originAddr, err = freeport.On("127.0.0.1"); err != nil {
 		return nil, err
 	}
-	if e.grpcAddr, err = freeAddr(); err != nil {
+	if e.grpcAddr, err = freeport.On("127.0.0.1"); err != nil {
 		return nil, err
 	}
 	conf := "openssl_conf = top\n[top]\nssl_conf = ssl\n[ssl]\nsystem_default = default\n" +
@@ -58,15 +59,6 @@ func newEnv(work string, o options) (*environment, error) {
 		return nil, err
 	}
 	return e, e.makeCertificate()
-}
-
-func freeAddr() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String(), nil
 }
 
 // makeCertificate makes an ECDSA P-256 leaf below an intermediate: the same

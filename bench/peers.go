@@ -14,6 +14,8 @@ import (
 	"syscall"
 	"text/template"
 	"time"
+
+	"portway/internal/freeport"
 )
 
 //go:embed conf
@@ -170,10 +172,10 @@ func (r recipe) start(ctx context.Context, env *environment, o options) (*peer, 
 		return nil, err
 	}
 	p := &peer{name: r.name, http3: r.http3, bulk: r.bulk, full: r.full, watched: r.watched, cache: r.cache}
-	if p.addr, err = freeAddr(); err != nil {
+	if p.addr, err = freeport.On("127.0.0.1"); err != nil {
 		return nil, err
 	}
-	if p.plain, err = freeAddr(); err != nil {
+	if p.plain, err = freeport.On("127.0.0.1"); err != nil {
 		return nil, err
 	}
 	dir := filepath.Join(env.work, r.name)

@@ -142,6 +142,7 @@ func (s *Server) setForwarded(ex *exchange.Exchange, c *client) {
 	if proto == "https" {
 		protoLine = lineHTTPS
 	}
+	ex.Scheme = proto
 	if c.host != nil {
 		host = c.host
 	}

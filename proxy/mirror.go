@@ -104,13 +104,14 @@ type copied struct {
 	conn     exchange.Conn
 	request  exchange.Request
 	clientIP netip.Addr
+	scheme   string
 	body     []byte
 }
 
 // take copies the request's head.
 func (c *copied) take(ex *exchange.Exchange) {
 	from, to := &ex.Request, &c.request
-	c.clientIP = ex.ClientIP
+	c.clientIP, c.scheme = ex.ClientIP, ex.Scheme
 	to.Method, to.Authority = bytes.Clone(from.Method), bytes.Clone(from.Authority)
 	to.Path, to.Query, to.HasQuery = bytes.Clone(from.Path), bytes.Clone(from.Query), from.HasQuery
 	to.Length, to.TETrailers = from.Length, from.TETrailers
@@ -126,7 +127,8 @@ func copyFields(to, from *exchange.Fields) {
 // serve has the mirror answer.
 func (c *copied) serve(ctx context.Context) {
 	ex := exchange.Get()
-	ex.Conn, ex.Front, ex.Start, ex.ClientIP = &c.conn, c.mirror, time.Now(), c.clientIP
+	ex.Conn, ex.Front, ex.Start = &c.conn, c.mirror, time.Now()
+	ex.ClientIP, ex.Scheme = c.clientIP, c.scheme
 	ex.Request = c.request
 	if ex.Request.Length != 0 {
 		ex.Request.Body = exchange.BytesBody(c.body)

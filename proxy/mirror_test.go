@@ -347,7 +347,7 @@ func TestMirrorsMiddleware(t *testing.T) {
 			if panics.Load() {
 				panic("boom")
 			}
-			ex.Request.Fields.SetString("x-copy", "1")
+			ex.Request.Fields.SetString("x-copy", "1 "+ex.Scheme)
 			ex.Request.Path = []byte("/other")
 			next.Serve(ex)
 		})
@@ -355,7 +355,7 @@ func TestMirrorsMiddleware(t *testing.T) {
 	main := newRecorder(t)
 	i := serve(t, []*route.Route{sharing("a.test", "main", route.None, 0, main.address), r})
 	get(t, i.client(t), "http://a.test/path")
-	if got := shadow.next(t); got.header.Get("X-Copy") != "1" || !strings.HasPrefix(got.line, "GET /other") {
+	if got := shadow.next(t); got.header.Get("X-Copy") != "1 http" || !strings.HasPrefix(got.line, "GET /other") {
 		t.Errorf("the mirror got %+v", got)
 	}
 	if got := main.requests()[0]; got.header.Get("X-Copy") != "" || !strings.HasPrefix(got.line, "GET /path") {

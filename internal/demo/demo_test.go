@@ -6,9 +6,10 @@ import (
 	"net"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
+
+	"portway/internal/freeport"
 )
 
 // Without an engine the demo must still show Portway, and take all of it away.
@@ -79,10 +80,10 @@ func TestChoosePorts(t *testing.T) {
 
 func freePort(t *testing.T) string {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
+	address, err := freeport.On("") // Docker publishes at all addresses
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return strconv.Itoa(l.Addr().(*net.TCPAddr).Port)
+	_, port, _ := net.SplitHostPort(address)
+	return port
 }

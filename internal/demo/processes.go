@@ -3,7 +3,6 @@ package main
 import (
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -11,6 +10,8 @@ import (
 	"strings"
 	"syscall"
 	"time"
+
+	"portway/internal/freeport"
 )
 
 // processes runs the demo without an engine.
@@ -32,7 +33,7 @@ func (processes) start(st *state) error {
 	if err := show("make", "--no-print-directory", "binaries"); err != nil {
 		return err
 	}
-	origin, err := freeAddress()
+	origin, err := freeport.On("127.0.0.1")
 	if err != nil {
 		return err
 	}
@@ -115,12 +116,4 @@ func (processes) stop(st *state) error {
 func ended(pid int) bool {
 	_, _ = syscall.Wait4(pid, nil, syscall.WNOHANG, nil)
 	return syscall.Kill(pid, 0) != nil
-}
-
-func freeAddress() (string, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	return l.Addr().String(), l.Close()
 }

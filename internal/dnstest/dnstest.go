@@ -13,7 +13,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -21,6 +20,7 @@ import (
 
 	"github.com/miekg/dns"
 
+	"portway/internal/freeport"
 	"portway/internal/need"
 )
 
@@ -71,23 +71,14 @@ func address() string {
 	return fmt.Sprintf("127.53.%d.%d:53", n[0], 1+n[1]%254)
 }
 
-// freePort is one at 127.0.0.1 that nobody uses just now.
-func freePort() (int, error) {
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return 0, err
-	}
-	return l.Addr().(*net.TCPAddr).Port, l.Close()
-}
-
 // run starts named in a folder of its own, and waits until it answers.
 func (s *Server) run(named string, zones map[string]string, others []*Server) (err error) {
-	port, err := freePort()
+	behind, err := freeport.On("127.0.0.1")
 	if err != nil {
 		return err
 	}
 	s.Addr = address()
-	front, err := newRelay(s.Addr, net.JoinHostPort("127.0.0.1", strconv.Itoa(port)))
+	front, err := newRelay(s.Addr, behind)
 	if err != nil {
 		return err
 	}
@@ -97,10 +88,11 @@ func (s *Server) run(named string, zones map[string]string, others []*Server) (e
 		}
 	}()
 	ip, _, _ := net.SplitHostPort(s.Addr)
+	_, port, _ := net.SplitHostPort(behind)
 	dir := s.t.TempDir()
 	conf := fmt.Sprintf(`options {
 	directory %[1]q; pid-file none; session-keyfile %[2]q; lock-file none;
-	listen-on port %[3]d { 127.0.0.1; }; listen-on-v6 { none; };
+	listen-on port %[3]s { 127.0.0.1; }; listen-on-v6 { none; };
 	recursion yes; minimal-responses yes; notify no; allow-transfer { none; };
 	dnssec-validation no; empty-zones-enable no;
 };

@@ -14,6 +14,8 @@ import (
 	"sync/atomic"
 	"testing"
 	"time"
+
+	"portway/internal/freeport"
 )
 
 // contentOf is what the answer to request id holds: of various lengths, and such
@@ -240,7 +242,7 @@ type mortal struct {
 
 func newMortal(t *testing.T) *mortal {
 	t.Helper()
-	m := &mortal{address: freeAddr(t)}
+	m := &mortal{address: freeport.Local(t)}
 	if err := m.raise(); err != nil {
 		t.Fatal(err)
 	}

@@ -21,6 +21,8 @@ import (
 
 	"github.com/quic-go/quic-go"
 	"github.com/quic-go/quic-go/http3"
+
+	"portway/internal/freeport"
 )
 
 // oneSite writes a static route for site.localhost and returns the flag for it.
@@ -171,7 +173,7 @@ func awaitEnd(t *testing.T, pid int) {
 // connections and kept ones, twice in a row.
 func TestHandover(t *testing.T) {
 	t.Parallel()
-	metrics := freeAddr(t)
+	metrics := freeport.Local(t)
 	p := start(t, oneSite(t, origin(t, "hello")), "--metrics="+metrics)
 	p.endSuccessors(t)
 	roots := internalRoot(t, p.http)

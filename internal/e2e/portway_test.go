@@ -22,6 +22,7 @@ import (
 
 	"portway/admin"
 	"portway/internal/dockertest"
+	"portway/internal/freeport"
 )
 
 func TestMain(m *testing.M) {
@@ -68,7 +69,7 @@ func start(t *testing.T, args ...string) *portway {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p := &portway{http: freeAddr(t), https: freeAddr(t), log: newJournal(), ended: make(chan struct{})}
+	p := &portway{http: freeport.Local(t), https: freeport.Local(t), log: newJournal(), ended: make(chan struct{})}
 	dir := t.TempDir()
 	p.control, p.storage = filepath.Join(dir, "control.sock"), filepath.Join(dir, "data")
 	all := []string{"run", "--http=" + p.http, "--https=" + p.https, "--control=" + p.control, "--log-format=json"}
@@ -272,16 +273,6 @@ func containsAll(text string, words ...string) bool {
 		}
 	}
 	return true
-}
-
-func freeAddr(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // journal is a process's output, kept and searched.

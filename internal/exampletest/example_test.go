@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"portway/internal/dockertest"
+	"portway/internal/freeport"
 	"portway/internal/need"
 )
 
@@ -258,10 +259,14 @@ func eventually(t *testing.T, try func() error) {
 
 func freePort(t *testing.T) int {
 	t.Helper()
-	l, err := net.Listen("tcp", ":0")
+	address, err := freeport.On("") // Docker publishes at all addresses
 	if err != nil {
 		t.Fatal(err)
 	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().(*net.TCPAddr).Port
+	_, port, _ := net.SplitHostPort(address)
+	n, err := strconv.Atoi(port)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
 }

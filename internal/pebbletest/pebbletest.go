@@ -10,7 +10,6 @@ import (
 	"encoding/pem"
 	"fmt"
 	"io"
-	"net"
 	"net/http"
 	"os"
 	"path/filepath"
@@ -18,6 +17,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"portway/internal/freeport"
 )
 
 // Options say how Pebble behaves. The zero value is an honest CA.
@@ -292,24 +293,12 @@ func (p *Pebble) get(url string) ([]byte, error) {
 	return body, err
 }
 
-// freeAddress returns host:port with a port that nobody listens on just now,
-// on TCP nor UDP.
+// freeAddress is an address at host for a program that is about to start.
 func freeAddress(t testing.TB, host string) string {
 	t.Helper()
-	for range 20 {
-		l, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-		if err != nil {
-			t.Fatal(err)
-		}
-		addr := l.Addr().String()
-		u, err := net.ListenPacket("udp", addr)
-		_ = l.Close()
-		if err != nil {
-			continue
-		}
-		_ = u.Close()
-		return addr
+	address, err := freeport.On(host)
+	if err != nil {
+		t.Fatal(err)
 	}
-	t.Fatalf("no free port at %s", host)
-	return ""
+	return address
 }

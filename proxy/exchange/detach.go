@@ -31,7 +31,7 @@ func (ex *Exchange) Detach() *Exchange {
 	for _, f := range from.Fields.list {
 		to.Fields.Add(keep(f.Name), keep(f.Value))
 	}
-	d.Conn, d.ClientIP, d.RouteName, d.RouteID, d.Identified = ex.Conn, ex.ClientIP, ex.RouteName, ex.RouteID, ex.Identified
+	d.Conn, d.ClientIP, d.Scheme, d.RouteName, d.RouteID, d.Identified = ex.Conn, ex.ClientIP, ex.Scheme, ex.RouteName, ex.RouteID, ex.Identified
 	d.Start = time.Now()
 	ex.RequestID()
 	d.id, d.hasID = ex.id, true

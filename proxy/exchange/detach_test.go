@@ -15,7 +15,7 @@ func TestDetach(t *testing.T) {
 	q.Method, q.Authority, q.Path, q.Query, q.HasQuery = memory[0:3], memory[4:10], memory[11:16], memory[17:20], true
 	q.Fields.Add(memory[21:24], memory[25:28])
 	q.TETrailers = true
-	ex.Conn, ex.RouteName, ex.ClientIP, ex.Identified = &Conn{}, "a", netip.MustParseAddr("192.0.2.1"), true
+	ex.Conn, ex.RouteName, ex.ClientIP, ex.Scheme, ex.Identified = &Conn{}, "a", netip.MustParseAddr("192.0.2.1"), "https", true
 	id := ex.RequestID()
 	d := ex.Detach()
 	ex.Cancel(ErrClientGone)
@@ -28,11 +28,11 @@ func TestDetach(t *testing.T) {
 		!q.HasQuery || !q.TETrailers || string(q.Fields.Get("foo")) != "bar" || q.Fields.Len() != 1 {
 		t.Errorf("the request is %+v", q)
 	}
-	if d.Canceled() != nil || d.RouteName != "a" || !d.ClientIP.IsValid() || !d.Identified || d.RequestID() != id || d.Conn == nil {
+	if d.Canceled() != nil || d.RouteName != "a" || !d.ClientIP.IsValid() || d.Scheme != "https" || !d.Identified || d.RequestID() != id || d.Conn == nil {
 		t.Errorf("the exchange is %+v", d)
 	}
 	d.Finish(0, nil)
-	if Put(d); d.Identified {
+	if Put(d); d.Identified || d.Scheme != "" {
 		t.Error("a recycled exchange has a visitor")
 	}
 }

@@ -155,6 +155,9 @@ type Exchange struct {
 	// ClientIP is the client's address as far as it can be trusted: the peer's, or
 	// what trusted proxies report. Set before any middleware runs.
 	ClientIP netip.Addr
+	// Scheme is what the client itself used, http or https, as far as that can be trusted.
+	// Set before any middleware runs.
+	Scheme string
 	// Trusted says that the peer is a trusted proxy. Set before anybody sees the exchange.
 	Trusted bool
 	// RouteName names the route for logs; empty if none matched. RouteID is its ID.
@@ -368,7 +371,7 @@ func (ex *Exchange) reset() {
 	*p = Response{Fields: p.Fields, Trailers: p.Trailers}
 	ex.Conn, ex.Front, ex.RouteName, ex.RouteID, ex.Failure = nil, nil, "", "", nil
 	ex.Upstream, ex.UpstreamTime, ex.Trace = "", 0, Trace{}
-	ex.Start, ex.ClientIP, ex.asked = time.Time{}, netip.Addr{}, Asked{}
+	ex.Start, ex.ClientIP, ex.Scheme, ex.asked = time.Time{}, netip.Addr{}, "", Asked{}
 	ex.hasID, ex.finished, ex.Identified, ex.Unanswered, ex.Relayed, ex.Trusted = false, false, false, false, false, false
 	clear(ex.done)
 	ex.done = ex.done[:0]

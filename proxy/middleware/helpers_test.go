@@ -97,6 +97,7 @@ func request(t testing.TB, text string) *exchange.Exchange {
 			q.Fields.Add([]byte(name), []byte(value))
 		}
 	}
+	ex.Scheme = scheme
 	q.Fields.AddString("X-Forwarded-Proto", scheme) // the proxy sets it before any middleware
 	if hasBody {
 		content = strings.TrimSuffix(content, "\n")

@@ -56,7 +56,7 @@ func (m *hsts) Wrap(next exchange.Handler) exchange.Handler {
 	}
 	line := exchange.NewLine("Strict-Transport-Security", string(value))
 	return exchange.HandlerFunc(func(ex *exchange.Exchange) {
-		secure := clientScheme(ex) == "https"
+		secure := ex.Scheme == "https"
 		next.Serve(ex)
 		if secure {
 			ex.Response.Fields.SetLine(line)

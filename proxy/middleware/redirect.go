@@ -112,7 +112,7 @@ func (h *redirector) Serve(ex *exchange.Exchange) {
 	if h.host != "" {
 		if name, port := splitPort(clientHost(ex)); !exchange.EqualFold(bytes.TrimSuffix(name, []byte(".")), h.host) {
 			from := len(ex.Memory)
-			b := append(append(ex.Memory, clientScheme(ex)...), "://"...)
+			b := append(append(ex.Memory, ex.Scheme...), "://"...)
 			b = append(append(b, h.host...), port...)
 			ex.Memory = appendURI(b, &ex.Request)
 			h.send(ex, taken(ex, from))

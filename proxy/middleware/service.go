@@ -115,7 +115,7 @@ func describes(name string) bool {
 
 // address is what the client asked for, as it would be written in a browser.
 func address(ex *exchange.Exchange) string {
-	b := append([]byte(clientScheme(ex)), "://"...)
+	b := append([]byte(ex.Scheme), "://"...)
 	return string(appendURI(append(b, clientHost(ex)...), &ex.Request))
 }
 

@@ -29,7 +29,7 @@ var placeholders = []placeholder{
 	{"query", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Request.Query...) }, nil},
 	{"request_id", func(b []byte, ex *exchange.Exchange) []byte { return ex.AppendRequestID(b) }, (*exchange.Exchange).RequestIDText},
 	{"route", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.RouteName...) }, nil},
-	{"scheme", func(b []byte, ex *exchange.Exchange) []byte { return append(b, clientScheme(ex)...) }, nil},
+	{"scheme", func(b []byte, ex *exchange.Exchange) []byte { return append(b, ex.Scheme...) }, nil},
 	{"uri", func(b []byte, ex *exchange.Exchange) []byte { return appendURI(b, &ex.Request) }, nil},
 }
 
@@ -123,15 +123,6 @@ func clientHost(ex *exchange.Exchange) []byte {
 		return host
 	}
 	return ex.Request.Authority
-}
-
-// clientScheme is "https" or "http", as the client used it: see clientHost.
-func clientScheme(ex *exchange.Exchange) string {
-	proto := ex.Request.Fields.Get("x-forwarded-proto")
-	if proto != nil && exchange.EqualFold(proto, "https") || proto == nil && ex.Conn != nil && ex.Conn.TLS != nil {
-		return "https"
-	}
-	return "http"
 }
 
 // splitPort cuts an authority before the colon of its port.
