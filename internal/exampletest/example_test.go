@@ -245,7 +245,7 @@ func body(resp *http.Response, err error) (string, error) {
 // which tell nobody.
 func eventually(t *testing.T, try func() error) {
 	t.Helper()
-	const limit = 40 * time.Second
+	const limit = 2 * time.Minute
 	for deadline := time.Now().Add(limit); ; time.Sleep(50 * time.Millisecond) {
 		err := try()
 		if err == nil {

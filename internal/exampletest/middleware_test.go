@@ -2,6 +2,7 @@ package exampletest
 
 import (
 	"compress/gzip"
+	"errors"
 	"fmt"
 	"io"
 	"net/http"
@@ -15,7 +16,15 @@ func TestMiddleware(t *testing.T) {
 		c := e.client(t, nil)
 		site, api := "site."+e.suffix, "api."+e.suffix
 		e.reaches(t, c, site, "/")
-		e.reaches(t, c, api, "/v1/")
+		tries := 0
+		eventually(t, func() error { // each time as another client, or the limit is used up
+			tries++
+			resp, _, _, err := e.send(c, http.MethodGet, api, "/v1/", fmt.Sprintf("X-Api-Key: try %d", tries))
+			if err == nil && resp.StatusCode != http.StatusOK {
+				err = errors.New(resp.Status)
+			}
+			return err
+		})
 		e.signsIn(t, c, "private."+e.suffix)
 
 		port := fmt.Sprintf(":%d", e.https)
