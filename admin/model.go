@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"strings"
 	"time"
 
 	"portway/label"
@@ -99,6 +100,30 @@ type Source struct {
 	Networks  []Network `json:"networks"`
 	Exposed   []int     `json:"exposed"`
 	Published []string  `json:"published"`
+}
+
+// RoutesServed counts those of its routes that are in the table.
+func (s Source) RoutesServed() int {
+	n := 0
+	for _, r := range s.Routes {
+		if r.Served {
+			n++
+		}
+	}
+	return n
+}
+
+// HostsAsked lists the hosts of its routes, served or not, as they are written.
+func (s Source) HostsAsked() string {
+	var all []string
+	for _, r := range s.Routes {
+		for _, set := range r.Settings {
+			if set.Option == "host" || set.Option == "host.regexp" {
+				all = append(all, set.Value)
+			}
+		}
+	}
+	return strings.Join(all, ", ")
 }
 
 // Part is a route that a Source asks for, whether or not there is one.

@@ -57,7 +57,7 @@ var functions = template.FuncMap{
 	"replicas":  replicasOf,
 	"inFlight":  inFlight,
 	"served":    servedMark,
-	"hosts":     hostsOf,
+	"hosts":     admin.Source.HostsAsked,
 	"or":        func(a, b string) string { return cmp.Or(a, b) },
 	"siteURL":   siteURL,
 	"reasons":   reasonsURL,
@@ -227,12 +227,7 @@ func certificateOf(r admin.RouteDetail) mark {
 }
 
 func servedMark(x admin.Source) mark {
-	n := 0
-	for _, r := range x.Routes {
-		if r.Served {
-			n++
-		}
-	}
+	n := x.RoutesServed()
 	switch {
 	case x.Left != "":
 		return mark{"", "left out"}
@@ -242,16 +237,4 @@ func servedMark(x admin.Source) mark {
 		return mark{"warn", fmt.Sprintf("%d of %d routes served", n, len(x.Routes))}
 	}
 	return mark{"bad", "not served"}
-}
-
-func hostsOf(x admin.Source) string {
-	var all []string
-	for _, r := range x.Routes {
-		for _, s := range r.Settings {
-			if s.Option == "host" || s.Option == "host.regexp" {
-				all = append(all, s.Value)
-			}
-		}
-	}
-	return strings.Join(all, ", ")
 }

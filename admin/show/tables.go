@@ -15,7 +15,7 @@ func (p Printer) Sources(all []admin.Source) {
 	}
 	rows := make([][]cell, len(all))
 	for i, x := range all {
-		rows[i] = []cell{c(x.Name, bold), state(x), served(x), c(hosts(x)), c(address(x)), c(trouble(x), yellow)}
+		rows[i] = []cell{c(x.Name, bold), state(x), served(x), c(x.HostsAsked()), c(address(x)), c(trouble(x), yellow)}
 	}
 	p.table([]string{"NAME", "STATE", "SERVED", "HOSTS", "ADDRESS", "WHY NOT"}, rows)
 }
@@ -33,12 +33,7 @@ func state(x admin.Source) cell {
 }
 
 func served(x admin.Source) cell {
-	n := 0
-	for _, r := range x.Routes {
-		if r.Served {
-			n++
-		}
-	}
+	n := x.RoutesServed()
 	switch {
 	case x.Left != "":
 		return c("left out", dim)
@@ -48,18 +43,6 @@ func served(x admin.Source) cell {
 		return c(fmt.Sprintf("%d of %d", n, len(x.Routes)), yellow)
 	}
 	return c("no", red)
-}
-
-func hosts(x admin.Source) string {
-	var all []string
-	for _, r := range x.Routes {
-		for _, s := range r.Settings {
-			if s.Option == "host" || s.Option == "host.regexp" {
-				all = append(all, s.Value)
-			}
-		}
-	}
-	return strings.Join(all, ", ")
 }
 
 func address(x admin.Source) string {
