@@ -34,14 +34,14 @@ func TestQuickstart(t *testing.T) {
 	})
 }
 
-// What the README of the example promises: a name and an address to write to,
-// and nothing else. The CA is a real ACME server, in place of Let's Encrypt, that
-// resolves every name to this machine and comes by the published ports.
-func TestLetsEncrypt(t *testing.T) {
+// realCA starts a real ACME server that resolves every name to this machine and comes by
+// ports. useCA has a compose file's Portway ask that one.
+func realCA(t *testing.T) (ca *pebbletest.Pebble, ports [2]int, useCA func(compose string) string) {
+	t.Helper()
 	engine := dockertest.Require(t)
 	gateway := hostAddress(t, engine)
-	ports := [2]int{freePort(t), freePort(t)}
-	ca := pebbletest.Start(t, pebbletest.Options{Bind: gateway, Address: gateway, HTTPPort: ports[0], TLSPort: ports[1]})
+	ports = [2]int{freePort(t), freePort(t)}
+	ca = pebbletest.Start(t, pebbletest.Options{Bind: gateway, Address: gateway, HTTPPort: ports[0], TLSPort: ports[1]})
 	roots, err := os.ReadFile(ca.RootsFile)
 	if err != nil {
 		t.Fatal(err)
@@ -50,12 +50,19 @@ func TestLetsEncrypt(t *testing.T) {
 	if err := os.WriteFile(rootsFile, roots, 0o644); err != nil {
 		t.Fatal(err)
 	}
-	useCA := func(compose string) string {
+	return ca, ports, func(compose string) string {
 		return strings.NewReplacer(
 			"environment:\n", "environment:\n      PORTWAY_ACME_DIRECTORY: "+ca.Directory+"\n      PORTWAY_ACME_ROOTS: /roots.pem\n",
 			"volumes:\n      -", "volumes:\n      - "+rootsFile+":/roots.pem:ro\n      -",
 		).Replace(compose)
 	}
+}
+
+// What the README of the example promises: a name and an address to write to,
+// and nothing else. The CA is a real ACME server, in place of Let's Encrypt, that
+// resolves every name to this machine and comes by the published ports.
+func TestLetsEncrypt(t *testing.T) {
+	ca, ports, useCA := realCA(t)
 	// Sequential: both versions publish the ports that the CA comes by.
 	for version, command := range composes(t) {
 		t.Run(version, func(t *testing.T) {

@@ -2,41 +2,25 @@ package exampletest
 
 import (
 	"fmt"
-	"os"
-	"path/filepath"
 	"strings"
 	"testing"
 
 	"portway/internal/dockertest"
-	"portway/internal/pebbletest"
 )
 
 // A customer's domain has a certificate when its first visitor comes; for a stranger's
 // the CA hears nothing. The CA is a real ACME server, as in TestLetsEncrypt.
 func TestOnDemand(t *testing.T) {
-	engine := dockertest.Require(t)
-	gateway := hostAddress(t, engine)
-	ports := [2]int{freePort(t), freePort(t)}
-	ca := pebbletest.Start(t, pebbletest.Options{Bind: gateway, Address: gateway, HTTPPort: ports[0], TLSPort: ports[1]})
-	roots, err := os.ReadFile(ca.RootsFile)
-	if err != nil {
-		t.Fatal(err)
-	}
-	rootsFile := filepath.Join(t.TempDir(), "roots.pem")
-	if err := os.WriteFile(rootsFile, roots, 0o644); err != nil {
-		t.Fatal(err)
-	}
+	ca, ports, useCA := realCA(t)
 	// Sequential: both versions publish the ports that the CA comes by.
 	for version, command := range composes(t) {
 		t.Run(version, func(t *testing.T) {
 			// All names would be those of the other tests on this engine, too.
 			domain := strings.ToLower(dockertest.Name("demand")) + ".example.com"
 			pattern := "[a-z]+[.]" + strings.ReplaceAll(domain, ".", "[.]")
-			e := prepare(t, "on-demand", command, strings.NewReplacer(
-				`".+"`, `"`+pattern+`"`,
-				"environment:\n", "environment:\n      PORTWAY_ACME_DIRECTORY: "+ca.Directory+"\n      PORTWAY_ACME_ROOTS: /roots.pem\n",
-				"volumes:\n      -", "volumes:\n      - "+rootsFile+":/roots.pem:ro\n      -",
-			).Replace)
+			e := prepare(t, "on-demand", command, func(compose string) string {
+				return useCA(strings.Replace(compose, `".+"`, `"`+pattern+`"`, 1))
+			})
 			e.http, e.https = ports[0], ports[1]
 			customer, stranger := "www."+domain, "stranger."+domain
 			e.env = []string{"EMAIL=me@example.com", "CUSTOMERS=shop." + domain + "," + customer}
